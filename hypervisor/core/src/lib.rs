@@ -1,0 +1,12 @@
+//! What the hypervisor thinks.
+//!
+//! A folder per room; a room uses only the rooms above it in this list. No hardware is known here: what core needs from
+//! the machine it takes through the small traits that each room declares, implemented by the hypervisor binary and, for
+//! tests, by a machine in RAM. No `unsafe`, no floating point, no panic that a guest can reach.
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod sync;
+pub mod units;
