@@ -10,3 +10,5 @@ extern crate alloc;
 
 pub mod sync;
 pub mod units;
+pub mod emulate;
+pub mod policy;
