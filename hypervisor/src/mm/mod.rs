@@ -1,0 +1,3 @@
+//! The hypervisor's own memory: where things live, its page tables, its heap, and raw access to frames.
+
+pub mod heap;
