@@ -1,0 +1,123 @@
+//! Memory as a PV guest sees it: pages of its own, p2m and m2p, its page tables, raw access to any address.
+// UNSAFETY: reads and writes of any address that a test names; they may fault, and the fault is what is tested.
+#![expect(unsafe_code)]
+
+use super::{abi, entry, hypercall, lone::Lone};
+use core::arch::asm;
+
+/// Bytes of a page.
+pub const PAGE: u64 = 4096;
+
+const POOL_PAGES: usize = 256;
+
+#[repr(C, align(4096))]
+struct Pool([u8; POOL_PAGES * 4096]);
+
+static POOL: Lone<Pool> = Lone::new(Pool([0; POOL_PAGES * 4096]));
+static POOL_USED: Lone<usize> = Lone::new(0);
+
+/// A fresh zeroed page of the guest's own, mapped writable: its virtual address.
+pub fn new_page() -> u64 {
+    let used = POOL_USED.get();
+    assert!(used < POOL_PAGES, "the page pool is empty");
+    POOL_USED.set(used + 1);
+    POOL.address() + used as u64 * PAGE
+}
+
+/// The machine frame number of a page of the initial mapping, by the p2m list.
+pub fn mfn_of(va: u64) -> u64 {
+    mfn_of_pfn((va - abi::VIRT_BASE) / PAGE)
+}
+
+/// The machine frame number of a pseudo-physical page.
+pub fn mfn_of_pfn(pfn: u64) -> u64 {
+    read(entry::start_info().mfn_list + pfn * 8)
+}
+
+/// The machine address of an address in the initial mapping.
+pub fn maddr_of(va: u64) -> u64 {
+    mfn_of(va) * PAGE + va % PAGE
+}
+
+/// The virtual address, in the initial mapping, of a frame that the guest owns: by the machine-to-physical table.
+pub fn va_of_mfn(mfn: u64) -> u64 {
+    abi::VIRT_BASE + read(abi::MACH2PHYS_VIRT_START + mfn * 8) * PAGE
+}
+
+/// Reads eight bytes at any address.
+pub fn read(va: u64) -> u64 {
+    let value;
+    // SAFETY: a test's access; it may fault.
+    unsafe { asm!("mov {}, [{}]", out(reg) value, in(reg) va, options(nostack)) };
+    value
+}
+
+/// Writes eight bytes at any address.
+pub fn write(va: u64, value: u64) {
+    // SAFETY: a test's access; it may fault.
+    unsafe { asm!("mov [{}], {}", in(reg) va, in(reg) value, options(nostack)) };
+}
+
+/// Reads one byte at any address.
+pub fn read_byte(va: u64) -> u8 {
+    let value;
+    // SAFETY: a test's access; it may fault.
+    unsafe { asm!("mov {}, [{}]", out(reg_byte) value, in(reg) va, options(nostack)) };
+    value
+}
+
+/// Writes one byte at any address.
+pub fn write_byte(va: u64, value: u8) {
+    // SAFETY: a test's access; it may fault.
+    unsafe { asm!("mov [{}], {}", in(reg) va, in(reg_byte) value, options(nostack)) };
+}
+
+/// CR2, which the hypervisor emulates.
+pub fn read_cr2() -> u64 {
+    let value;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, cr2", out(reg) value, options(nostack, nomem)) };
+    value
+}
+
+/// Where in the tables under `pt_base` the entry of `level` (1 to 4) for `va` lies: its virtual address.
+/// Nothing when a table on the way is missing.
+pub fn entry_address(va: u64, level: u32) -> Option<u64> {
+    let mut table = entry::start_info().pt_base;
+    let mut at = 4;
+    loop {
+        let index = va >> (3 + 9 * at) & 511;
+        let entry = table + index * 8;
+        if at == level {
+            return Some(entry);
+        }
+        let value = read(entry);
+        if value & abi::PTE_P == 0 {
+            return None;
+        }
+        table = va_of_mfn((value & abi::PTE_FRAME) / PAGE);
+        at -= 1;
+    }
+}
+
+/// The level-1 entry that maps `va`; 0 when there is none.
+pub fn pte_of(va: u64) -> u64 {
+    entry_address(va, 1).map_or(0, read)
+}
+
+/// The entry that maps the page of `va` as this guest maps its own memory: present, and writable if asked.
+pub fn own_pte(va: u64, is_writable: bool) -> u64 {
+    let rights = if is_writable { abi::PTE_RW } else { 0 };
+    mfn_of(va) * PAGE | abi::PTE_P | abi::PTE_A | abi::PTE_US | rights
+}
+
+/// Makes a page read-only or writable again where the initial mapping has it.
+pub fn set_writable(va: u64, is_writable: bool) -> i64 {
+    hypercall::update_va_mapping(va, own_pte(va, is_writable))
+}
+
+/// Makes a fresh page a read-only one, ready to be a page table or a descriptor page.
+pub fn seal(va: u64) {
+    let result = set_writable(va, false);
+    assert!(result == 0, "remapping a page read-only gives {result}");
+}
