@@ -1,0 +1,85 @@
+//! What the user sees while steps run: plain lines, and a spinner where there is a terminal.
+
+use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+static VERBOSE: AtomicBool = AtomicBool::new(false);
+
+/// Also print the steps that had nothing to do.
+pub fn set_verbose(on: bool) {
+    VERBOSE.store(on, Ordering::Relaxed);
+}
+
+/// Announces a step.
+pub fn step(text: &str) {
+    eprintln!("==> {text}");
+}
+
+/// Prints a command before it runs.
+pub fn command(line: &str) {
+    eprintln!("    $ {line}");
+}
+
+/// A remark the user should read.
+pub fn note(text: &str) {
+    eprintln!("    {text}");
+}
+
+/// A remark for those who asked for more (`-v`).
+pub fn detail(text: &str) {
+    if VERBOSE.load(Ordering::Relaxed) {
+        note(text);
+    }
+}
+
+/// A long wait: a spinner with the latest line on a terminal, one plain line every ten seconds elsewhere.
+pub struct Wait {
+    bar: Option<ProgressBar>,
+    started: Instant,
+    said: Instant,
+}
+
+impl Wait {
+    /// Starts waiting for `what`.
+    pub fn start(what: &str) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let style =
+                ProgressStyle::with_template("    {spinner} {elapsed:>4} {prefix}: {wide_msg}");
+            let bar = ProgressBar::new_spinner();
+            if let Ok(style) = style {
+                bar.set_style(style);
+            }
+            bar.set_prefix(what.to_owned());
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        });
+        let now = Instant::now();
+        Self {
+            bar,
+            started: now,
+            said: now,
+        }
+    }
+
+    /// The latest thing that happened.
+    pub fn latest(&mut self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.set_message(line.to_owned()),
+            None if self.said.elapsed() >= Duration::from_secs(10) => {
+                self.said = Instant::now();
+                eprintln!("    {:>3} s: {line}", self.started.elapsed().as_secs());
+            }
+            None => {}
+        }
+    }
+
+    /// Ends the wait and clears the spinner.
+    pub fn end(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
