@@ -130,6 +130,13 @@ pub trait GuestMem {
     /// # Errors
     /// The fault that the guest's own access would have met. Part of the bytes may then be written.
     fn write(&mut self, va: u64, from: &[u8]) -> Result<(), Fault>;
+    /// Whether a write of `len` bytes (up to 4) from `va` on would now succeed.
+    ///
+    /// # Errors
+    /// The fault that it would meet. The default never objects; then `ins` to bad memory loses a value of the port.
+    fn probe_write(&mut self, _va: u64, _len: usize) -> Result<(), Fault> {
+        Ok(())
+    }
 }
 
 /// What the guest's code ran as.
