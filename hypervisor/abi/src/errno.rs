@@ -3,7 +3,10 @@
 /// An error number that a hypercall may return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i64)]
-#[expect(missing_docs, reason = "the names are the header's; there is nothing to add")]
+#[expect(
+    missing_docs,
+    reason = "the names are the header's; there is nothing to add"
+)]
 pub enum Errno {
     EPERM = 1,
     ENOENT = 2,

@@ -7,8 +7,14 @@
 #![forbid(unsafe_code)]
 
 pub mod arch_x86;
+pub mod callback;
 pub mod errno;
+pub mod event_channel;
+pub mod memory;
+pub mod physdev;
 pub mod plain;
+pub mod sched;
+pub mod vcpu;
 pub mod xen;
 
 pub use plain::Plain;

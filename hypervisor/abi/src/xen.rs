@@ -408,7 +408,8 @@ pub mod shared_info_offset {
     /// `arch.max_pfn`.
     pub const MAX_PFN: usize = ARCH + offset_of!(ArchSharedInfo, max_pfn);
     /// `arch.pfn_to_mfn_frame_list_list`.
-    pub const PFN_TO_MFN_FRAME_LIST_LIST: usize = ARCH + offset_of!(ArchSharedInfo, pfn_to_mfn_frame_list_list);
+    pub const PFN_TO_MFN_FRAME_LIST_LIST: usize =
+        ARCH + offset_of!(ArchSharedInfo, pfn_to_mfn_frame_list_list);
     /// `arch.nmi_reason`.
     pub const NMI_REASON: usize = ARCH + offset_of!(ArchSharedInfo, nmi_reason);
     /// `arch.p2m_cr3`.
