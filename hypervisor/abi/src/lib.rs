@@ -8,13 +8,63 @@
 
 pub mod arch_x86;
 pub mod callback;
+pub mod cpuid;
+pub mod domctl;
+pub mod elfnote;
 pub mod errno;
 pub mod event_channel;
+pub mod features;
+pub mod grant_table;
+pub mod io;
 pub mod memory;
+pub mod nmi;
 pub mod physdev;
 pub mod plain;
+pub mod platform;
 pub mod sched;
+pub mod sysctl;
 pub mod vcpu;
+pub mod version;
 pub mod xen;
 
 pub use plain::Plain;
+
+/// Every structure of this crate, by module: what the tests hold against the C headers.
+pub const LAYOUTS: &[&[plain::Layout]] = &[
+    arch_x86::LAYOUTS,
+    callback::LAYOUTS,
+    domctl::LAYOUTS,
+    event_channel::LAYOUTS,
+    grant_table::LAYOUTS,
+    memory::LAYOUTS,
+    nmi::LAYOUTS,
+    physdev::LAYOUTS,
+    platform::LAYOUTS,
+    sched::LAYOUTS,
+    sysctl::LAYOUTS,
+    vcpu::LAYOUTS,
+    version::LAYOUTS,
+    xen::LAYOUTS,
+    io::console::LAYOUTS,
+];
+
+/// Every constant of this crate that a header has, by module.
+pub const CONSTANTS: &[&[plain::Constant]] = &[
+    arch_x86::CONSTANTS,
+    callback::CONSTANTS,
+    cpuid::CONSTANTS,
+    domctl::CONSTANTS,
+    elfnote::CONSTANTS,
+    event_channel::CONSTANTS,
+    features::CONSTANTS,
+    grant_table::CONSTANTS,
+    memory::CONSTANTS,
+    nmi::CONSTANTS,
+    physdev::CONSTANTS,
+    platform::CONSTANTS,
+    sched::CONSTANTS,
+    sysctl::CONSTANTS,
+    vcpu::CONSTANTS,
+    version::CONSTANTS,
+    xen::CONSTANTS,
+];

@@ -1,0 +1,3 @@
+//! `public/io/`: the rings that guests share with each other.
+
+pub mod console;
