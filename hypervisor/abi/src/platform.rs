@@ -115,17 +115,17 @@ abi_structs! {
 
     /// Argument of `XENPF_firmware_info`: the envelope.
     #[repr(align(8))]
-    pub struct XenpfFirmwareInfo: "struct xenpf_firmware_info", 48, align 8 {
+    pub struct XenpfFirmwareInfo: "struct xenpf_firmware_info", 40, align 8 {
         /// In: `XEN_FW_*` (C: `type`).
         pub kind: u32 = "type",
         /// In: which one of its kind.
         pub index: u32,
         /// Out: the answer, as `kind` says; the first byte for `XEN_FW_KBD_SHIFT_FLAGS`.
-        pub u: [u8; 40],
+        pub u: [u8; 32],
     }
 
     /// Argument of `XENPF_firmware_info` for `XEN_FW_DISK_INFO`: BIOS disk parameters.
-    pub struct XenpfFirmwareDiskInfo: "struct xenpf_firmware_info", 48, align 8 {
+    pub struct XenpfFirmwareDiskInfo: "struct xenpf_firmware_info", 40, align 8 {
         /// In: `XEN_FW_DISK_INFO` (C: `type`).
         pub kind: u32 = "type",
         /// In: which disk.
@@ -145,12 +145,12 @@ abi_structs! {
         /// Guest pointer to room for the EDD parameters.
         pub edd_params: u64 = "u.disk_info.edd_params",
         /// The rest of the union.
-        pub pad: Pad<24> = "",
+        pub pad: Pad<16> = "",
     }
 
     /// Argument of `XENPF_firmware_info` for `XEN_FW_DISK_MBR_SIGNATURE`.
     #[repr(align(8))]
-    pub struct XenpfFirmwareDiskMbrSignature: "struct xenpf_firmware_info", 48, align 8 {
+    pub struct XenpfFirmwareDiskMbrSignature: "struct xenpf_firmware_info", 40, align 8 {
         /// In: `XEN_FW_DISK_MBR_SIGNATURE` (C: `type`).
         pub kind: u32 = "type",
         /// In: which disk.
@@ -160,11 +160,11 @@ abi_structs! {
         /// Out: the four bytes at 0x1b8.
         pub mbr_signature: u32 = "u.disk_mbr_signature.mbr_signature",
         /// The rest of the union.
-        pub pad: Pad<32> = "",
+        pub pad: Pad<24> = "",
     }
 
     /// Argument of `XENPF_firmware_info` for `XEN_FW_VBEDDC_INFO`.
-    pub struct XenpfFirmwareVbeddcInfo: "struct xenpf_firmware_info", 48, align 8 {
+    pub struct XenpfFirmwareVbeddcInfo: "struct xenpf_firmware_info", 40, align 8 {
         /// In: `XEN_FW_VBEDDC_INFO` (C: `type`).
         pub kind: u32 = "type",
         /// In: 0.
@@ -176,7 +176,7 @@ abi_structs! {
         /// Guest pointer to room for 128 bytes of EDID.
         pub edid: u64 = "u.vbeddc_info.edid",
         /// The rest of the union.
-        pub pad: Pad<24> = "",
+        pub pad: Pad<16> = "",
     }
 
     /// Argument of `XENPF_enter_acpi_sleep`.

@@ -305,6 +305,8 @@ abi_structs! {
     pub struct Dom0VgaConsoleInfo: "struct dom0_vga_console_info", 40, align 4 {
         /// `XEN_VGATYPE_*`.
         pub video_type: u8,
+        /// C places the union at 4.
+        pub pad0: Pad<3> = "",
         /// Width in pixels.
         pub width: u16 = "u.vesa_lfb.width",
         /// Height in pixels.
