@@ -12,3 +12,7 @@ pub mod sync;
 pub mod units;
 pub mod emulate;
 pub mod policy;
+pub mod frame;
+pub mod pvmmu;
+pub mod platform;
+pub mod evtchn;
