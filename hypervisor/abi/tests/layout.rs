@@ -17,6 +17,7 @@ const HEADERS: &[&str] = &[
     "callback.h",
     "domctl.h",
     "elfnote.h",
+    "errno.h",
     "event_channel.h",
     "features.h",
     "grant_table.h",
@@ -143,6 +144,22 @@ fn every_constant_is_the_headers() {
         .map(|(ours, theirs)| format!("{}: ours {:#x}, C's {theirs:#x}", ours.name, ours.value))
         .collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// `Errno` is an enum and in no registry, so its variants are read out of its source.
+#[test]
+fn every_error_number_is_the_headers() {
+    let source = include_str!("../src/errno.rs");
+    let variants: Vec<(&str, u64)> = source
+        .lines()
+        .filter_map(|line| line.trim().strip_suffix(',')?.split_once(" = "))
+        .filter_map(|(name, number)| Some((name, number.parse().ok()?)))
+        .collect();
+    assert!(variants.len() >= 29, "found only {variants:?}");
+    let expressions: Vec<String> = variants.iter().map(|v| format!("XEN_{}", v.0)).collect();
+    for ((name, ours), theirs) in variants.iter().zip(ask_c("errno", &expressions)) {
+        assert_eq!(*ours, theirs, "{name}");
+    }
 }
 
 /// Fields do not overlap, and lie closer than an alignment: a field that we forgot would show as a hole.
