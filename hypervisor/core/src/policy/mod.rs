@@ -8,5 +8,6 @@
 pub mod cpuid;
 pub mod cr;
 pub mod debugreg;
+pub mod features;
 pub mod ioports;
 pub mod msr;
