@@ -11,3 +11,11 @@ pub mod debugreg;
 pub mod features;
 pub mod ioports;
 pub mod msr;
+#[cfg(test)]
+mod tests;
+
+/// Whether an address has bits 63:47 all equal, as 4-level paging asks.
+#[inline]
+pub const fn is_canonical(address: u64) -> bool {
+    ((address << 16) as i64 >> 16) as u64 == address
+}
