@@ -73,16 +73,25 @@ impl Cache {
             crate::ui::detail(&format!("{step}: up to date ({key:.12})"));
             return Ok(done);
         }
-        let part = self.scratch(step)?;
-        let made = make(&part.0);
-        made?;
-        match fs::rename(&part.0, &done) {
-            Ok(()) => {}
-            Err(_) if done.is_dir() => {} // another process was faster; its output is the same
-            Err(e) => return Err(Error::io("create", &done)(e)),
+        let _alone = self.lock(step)?;
+        if done.is_dir() {
+            return Ok(done); // made by another process while we waited
         }
+        let part = self.scratch(step)?;
+        make(&part.0)?;
+        fs::rename(&part.0, &done).map_err(Error::io("create", &done))?;
         self.prune(step);
         Ok(done)
+    }
+
+    /// One maker per step at a time, over all threads and processes; the lock dies with its holder.
+    fn lock(&self, step: &str) -> Result<fs::File> {
+        let dir = self.root.join(step);
+        fs::create_dir_all(&dir).map_err(Error::io("create", &dir))?;
+        let path = dir.join(".lock");
+        let file = fs::File::create(&path).map_err(Error::io("create", &path))?;
+        file.lock().map_err(Error::io("lock", &path))?;
+        Ok(file)
     }
 
     /// A fresh folder that goes away with the returned guard.
@@ -123,6 +132,7 @@ impl Cache {
         };
         let mut aged: Vec<(SystemTime, PathBuf)> = entries
             .flatten()
+            .filter(|e| !e.file_name().to_string_lossy().starts_with('.'))
             .filter_map(|e| Some((e.metadata().ok()?.modified().ok()?, e.path())))
             .collect();
         aged.sort();
@@ -309,7 +319,8 @@ mod tests {
         });
         assert!(failed.is_err());
         assert!(!cache.has("s", "k"));
-        assert_eq!(fs::read_dir(cache.root().join("s")).unwrap().count(), 0);
+        let left = fs::read_dir(cache.root().join("s")).unwrap().flatten();
+        assert_eq!(left.map(|e| e.file_name()).collect::<Vec<_>>(), [".lock"]);
 
         let mut made = 0;
         for _ in 0..2 {

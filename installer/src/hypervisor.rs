@@ -3,6 +3,7 @@
 //! Stock stable Rust, no extra target: fat LTO regenerates `core` and `alloc` with the flags below
 //! (docs/decisions/0001-stock-toolchain.md), and [`crate::gate`] proves that nothing else slipped in.
 
+use std::cell::Cell;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,8 @@ const RUSTFLAGS: [&str; 5] = [
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// Bump when this file changes what it makes from the same sources.
 const RECIPE: &str = "1";
+/// How often to start again when somebody edits the sources under the compiler.
+const ATTEMPTS: usize = 3;
 
 /// How to build the hypervisor.
 #[derive(Clone, Debug, Default)]
@@ -66,31 +69,47 @@ impl Artefacts {
 /// The code does not compile, or the gate refuses the image.
 pub fn build_hypervisor(options: &Options) -> Result<Artefacts> {
     let cache = Cache::open()?;
-    let key = hypervisor_key(options)?;
-    let dir = cache.get_or_make("hypervisor", &key, |dir| {
-        ui::step(&format!("hypervisor (profile {})", options.profile()));
-        let elf = cargo_build("rexen-hypervisor", "xen", options.profile())?;
-        if hypervisor_key(options)? != key {
-            return Err(
-                Error::new("the hypervisor's sources changed while they were compiled")
-                    .remedy("run the command again"),
-            );
+    for _ in 0..ATTEMPTS {
+        let key = hypervisor_key(options)?;
+        let moved = Cell::new(false);
+        let made = cache.get_or_make("hypervisor", &key, |dir| {
+            ui::step(&format!("hypervisor (profile {})", options.profile()));
+            let elf = cargo_build("rexen-hypervisor", "xen", options.profile())?;
+            let image = fs::read(&elf).map_err(Error::io("read", &elf))?;
+            moved.set(hypervisor_key(options)? != key);
+            if moved.get() {
+                return Err(Error::new(
+                    "the hypervisor's sources changed while they were compiled",
+                )
+                .remedy("run the command again"));
+            }
+            finish(&image, &Artefacts::within(dir))
+        });
+        match made {
+            Ok(dir) => return Ok(Artefacts::within(&dir)),
+            Err(_) if moved.get() => ui::note("sources changed meanwhile; building again"),
+            Err(e) => return Err(e),
         }
-        let image = fs::read(&elf).map_err(Error::io("read", &elf))?;
-        gate::check(&image)?;
-        let small = gate::stripped(&image)?;
-        let made = Artefacts::within(dir);
-        write(&made.xen_gz, &gzip(&small)?)?;
-        write(&made.xen, &small)?;
-        write(&made.xen_syms, &image)?;
-        ui::note(&format!(
-            "gate passed; {} KiB loaded, {} KiB with symbols",
-            small.len() / 1024,
-            image.len() / 1024
-        ));
-        Ok(())
-    })?;
-    Ok(Artefacts::within(&dir))
+    }
+    Err(
+        Error::new("the hypervisor's sources keep changing while they are compiled")
+            .remedy("run the command again when the tree is at rest"),
+    )
+}
+
+/// From the linked ELF to the three files.
+fn finish(image: &[u8], made: &Artefacts) -> Result<()> {
+    gate::check(image)?;
+    let small = gate::stripped(image)?;
+    write(&made.xen_gz, &gzip(&small)?)?;
+    write(&made.xen, &small)?;
+    write(&made.xen_syms, image)?;
+    ui::note(&format!(
+        "gate passed: {} KiB to load, {} KiB with symbols",
+        small.len() / 1024,
+        image.len() / 1024
+    ));
+    Ok(())
 }
 
 /// Whether a build for the present sources is in the cache.

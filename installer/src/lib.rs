@@ -1,16 +1,30 @@
 //! The build orchestrator: everything between a clone and a running domain 0, as a library of steps.
 //!
 //! A step is a function of its inputs: they are hashed, and its output is kept in a [`cache`] outside the tree.
-//! `main.rs` puts a command line around them; tests call them directly.
+//! `main.rs` puts a command line around them; the tests in tests/ call them directly.
 #![forbid(unsafe_code)]
 
+pub mod boot;
 pub mod cache;
+pub mod checks;
 pub mod cmd;
+pub mod cpio;
+pub mod debian;
 pub mod error;
 pub mod gate;
 pub mod hypervisor;
+pub mod initramfs;
+pub mod kmod;
+pub mod lock;
+pub mod packages;
+pub mod qemu;
 pub mod tree;
 pub mod ui;
+pub mod world;
 
+pub use boot::Boot;
+pub use debian::{Consent, fetch_debian_kernel, fetch_debian_xen};
 pub use error::{Error, Exit, Result};
 pub use hypervisor::{Artefacts, Options, build_guest, build_hypervisor};
+pub use initramfs::initramfs;
+pub use qemu::{End, Flow, Nic, Qemu, Run, SerialLog};

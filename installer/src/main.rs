@@ -1,33 +1,172 @@
 //! The program `rexen`: a command line around the steps in the library.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
-use rexen_installer as rexen;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use rexen_installer::{self as rexen, Boot, Consent, Nic, Options, hypervisor, ui, world};
 
+const EXAMPLES: &str = "\
+Examples:
+  cargo world                           from a clone to a running domain 0
+  cargo rexen world --dry-run           what that would do, and what is done already
+  cargo rexen build hypervisor --debug  dist/install/boot/xen.gz with debug checks
+  cargo rexen boot                      domain 0's shell (on a terminal)
+  cargo rexen boot --check --smp 1      let domain 0 check itself on one CPU
+  cargo rexen boot --gdb                wait for a debugger on port 1234
+
+Exit status: 0 done, 1 a step or a check failed, 2 usage, 3 the host lacks packages,
+4 Debian offers another package than image/packages.lock.toml names.";
+
+/// Builds Rexen and boots it in QEMU: every command is printed before it runs, and nothing is done twice.
 #[derive(Parser)]
-#[command(name = "rexen", version)]
+#[command(name = "rexen", bin_name = "cargo rexen", version, after_help = EXAMPLES)]
 struct Cli {
+    /// Also say which steps have nothing to do
+    #[arg(short, long, global = true)]
+    verbose: bool,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    Build {
-        what: What,
+    /// Do everything: host packages, domain 0's kernel, hypervisor, initramfs, boot
+    World {
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+        /// Build the hypervisor with its debug checks (profile hv-debug)
         #[arg(long)]
         debug: bool,
+        /// Run the check even where there is a terminal
+        #[arg(long)]
+        check: bool,
+        #[command(flatten)]
+        consent: ConsentArg,
     },
+    /// Build one part, or all, and say where it is
+    Build {
+        /// What to build
+        #[arg(value_enum, default_value = "all")]
+        what: What,
+        /// Build the hypervisor with its debug checks (profile hv-debug)
+        #[arg(long, visible_alias = "profile-debug")]
+        debug: bool,
+        #[command(flatten)]
+        consent: ConsentArg,
+    },
+    /// Boot in QEMU: domain 0's shell on a terminal, else the check
+    #[command(after_help = BOOT_EXAMPLES)]
+    Boot(Box<BootArgs>),
+    /// Remove the cache, the hypervisor's target folder and dist/
+    Clean,
+}
+
+const BOOT_EXAMPLES: &str = "\
+Examples:
+  cargo rexen boot --memory 4096 --dom0-memory 512 --smp 4
+  cargo rexen boot --check --machine pc --nic virtio
+  cargo rexen boot --hypervisor-option loglvl=all --append initcall_debug
+  cargo rexen boot --check --hypervisor /path/to/another/xen.gz
+In the shell: 'poweroff -f' ends the machine, Ctrl-A x leaves QEMU at once, Ctrl-A c is its monitor.";
+
+#[derive(Args)]
+struct ConsentArg {
+    /// Take Debian's present packages where the locked ones are gone, and record them in the lock file
+    #[arg(long, visible_alias = "accept-new-kernel")]
+    accept_new_packages: bool,
+}
+
+impl ConsentArg {
+    fn consent(&self) -> Consent {
+        if self.accept_new_packages {
+            Consent::Record
+        } else {
+            Consent::from_env()
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// dist/install/boot/xen.gz and xen-syms
+    Hypervisor,
+    /// Domain 0's initramfs, and its kernel, in the cache
+    Initramfs,
+    /// Both
+    All,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum What {
-    Hypervisor,
+enum NicArg {
+    /// Through the IO-APIC
+    E1000,
+    /// MSI-X
+    E1000e,
+    /// MSI-X
+    Virtio,
+}
+
+#[derive(Args)]
+struct BootArgs {
+    /// Physical CPUs
+    #[arg(long, default_value_t = 2)]
+    smp: u32,
+    /// The machine's memory in MiB
+    #[arg(long, default_value_t = 2048)]
+    memory: u32,
+    /// Domain 0's memory in MiB
+    #[arg(long, default_value_t = 1024)]
+    dom0_memory: u32,
+    /// QEMU's CPU model
+    #[arg(long, default_value = "qemu64")]
+    cpu: String,
+    /// QEMU's machine type
+    #[arg(long, default_value = "q35")]
+    machine: String,
+    /// The network card
+    #[arg(long, value_enum, default_value = "e1000")]
+    nic: NicArg,
+    /// A word for the hypervisor's command line (may be repeated)
+    #[arg(long, value_name = "WORD")]
+    hypervisor_option: Vec<String>,
+    /// A word for domain 0's command line (may be repeated)
+    #[arg(long, value_name = "WORD")]
+    append: Vec<String>,
+    /// Boot this multiboot image (ELF, or gzipped) in place of ours
+    #[arg(long, value_name = "FILE")]
+    hypervisor: Option<PathBuf>,
+    /// Use this kernel for domain 0 in place of Debian's
+    #[arg(long, value_name = "FILE")]
+    kernel: Option<PathBuf>,
+    /// Use this initramfs for domain 0 in place of ours
+    #[arg(long, value_name = "FILE")]
+    initrd: Option<PathBuf>,
+    /// Wait for a debugger on port 1234
+    #[arg(long)]
+    gdb: bool,
+    /// Use KVM; by default everything is emulated in software
+    #[arg(long)]
+    kvm: bool,
+    /// Build and boot the hypervisor with its debug checks
+    #[arg(long)]
+    debug: bool,
+    /// Run the check even where there is a terminal
+    #[arg(long)]
+    check: bool,
+    /// When the check gives up
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    timeout: u64,
+    #[command(flatten)]
+    consent: ConsentArg,
 }
 
 fn main() -> ExitCode {
-    match run(&Cli::parse().command) {
+    let cli = Cli::parse();
+    ui::set_verbose(cli.verbose);
+    match run(&cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("rexen: {e}");
@@ -36,17 +175,90 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(c: &Command) -> rexen::Result<()> {
-    match c {
-        Command::Build {
-            what: What::Hypervisor,
+fn run(command: &Command) -> rexen::Result<()> {
+    match command {
+        Command::World {
+            dry_run,
             debug,
+            check,
+            consent,
         } => {
-            let made = rexen::build_hypervisor(&rexen::Options { debug: *debug })?;
-            let boot = rexen::hypervisor::install_hypervisor(&made)?;
-            println!("{}", boot.join("xen.gz").display());
-            println!("{}", made.xen.display());
+            let (dry_run, debug, check) = (*dry_run, *debug, *check);
+            world::World {
+                dry_run,
+                debug,
+                check,
+                consent: consent.consent(),
+            }
+            .run()
         }
+        Command::Build {
+            what,
+            debug,
+            consent,
+        } => build(*what, *debug, consent.consent()),
+        Command::Boot(args) => boot(args),
+        Command::Clean => rexen::tree::clean(),
+    }
+}
+
+fn build(what: What, debug: bool, consent: Consent) -> rexen::Result<()> {
+    if what != What::Initramfs {
+        let made = rexen::build_hypervisor(&Options { debug })?;
+        let boot = hypervisor::install_hypervisor(&made)?;
+        println!("{}", boot.join("xen.gz").display());
+        println!("{}", boot.join("xen-syms").display());
+    }
+    if what != What::Hypervisor {
+        let kernel = rexen::fetch_debian_kernel(consent)?;
+        println!("{}", kernel.image.display());
+        println!("{}", rexen::initramfs(&kernel, consent)?.display());
     }
     Ok(())
+}
+
+fn boot(args: &BootArgs) -> rexen::Result<()> {
+    let consent = args.consent.consent();
+    let built = match &args.hypervisor {
+        Some(_) => None,
+        None => Some(rexen::build_hypervisor(&Options { debug: args.debug })?),
+    };
+    if let Some(made) = &built {
+        hypervisor::install_hypervisor(made)?;
+    }
+    let image = args
+        .hypervisor
+        .clone()
+        .or(built.as_ref().map(|b| b.xen.clone()));
+    let (kernel, initrd) = match (&args.kernel, &args.initrd) {
+        (Some(kernel), Some(initrd)) => (kernel.clone(), initrd.clone()),
+        (kernel, initrd) => {
+            let debian = rexen::fetch_debian_kernel(consent)?;
+            let initrd = match initrd {
+                Some(initrd) => initrd.clone(),
+                None => rexen::initramfs(&debian, consent)?,
+            };
+            (kernel.clone().unwrap_or(debian.image), initrd)
+        }
+    };
+    let boot = Boot {
+        machine: args.machine.clone(),
+        cpu: args.cpu.clone(),
+        smp: args.smp,
+        memory_mib: args.memory,
+        dom0_memory_mib: args.dom0_memory,
+        nic: match args.nic {
+            NicArg::E1000 => Nic::E1000,
+            NicArg::E1000e => Nic::E1000e,
+            NicArg::Virtio => Nic::Virtio,
+        },
+        hypervisor_options: args.hypervisor_option.clone(),
+        append: args.append.clone(),
+        gdb: args.gdb,
+        kvm: args.kvm,
+        timeout: Duration::from_secs(args.timeout),
+        banner: built.is_some().then(|| world::BANNER.to_owned()),
+        ..Boot::new(image.unwrap_or_default(), kernel, initrd)
+    };
+    world::go(&boot, args.check)
 }

@@ -1,6 +1,11 @@
 //! Where things are in the source tree.
 
+use std::fs;
 use std::path::{Path, PathBuf};
+
+use crate::cache::Cache;
+use crate::error::{Error, Result};
+use crate::ui;
 
 /// The root of the workspace this program was built from.
 pub fn root() -> &'static Path {
@@ -19,4 +24,22 @@ pub fn image_target_dir() -> PathBuf {
         .filter(|v| !v.is_empty())
         .map(PathBuf::from);
     base.unwrap_or_else(|| root().join("target")).join("image")
+}
+
+/// Removes what the orchestrator made: the cache, cargo's folder for images, and `dist/`.
+///
+/// # Errors
+/// The file system's.
+pub fn clean() -> Result<()> {
+    let cache = Cache::open()?;
+    if cache.clean()? {
+        ui::note(&format!("removed {}", cache.root().display()));
+    }
+    for dir in [image_target_dir(), root().join("dist")] {
+        if dir.exists() {
+            fs::remove_dir_all(&dir).map_err(Error::io("remove", &dir))?;
+            ui::note(&format!("removed {}", dir.display()));
+        }
+    }
+    Ok(())
 }

@@ -1,0 +1,252 @@
+//! Boots a hypervisor with Debian's kernel as domain 0 under QEMU: by hand, or as the check of `cargo rexen world`.
+
+use std::fs;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::cache::{Cache, sha256};
+use crate::checks::{Check, END, Report};
+use crate::error::{Error, Result};
+use crate::qemu::{End, Flow, Nic, Qemu, Run};
+use crate::ui;
+
+const MIB: usize = 1 << 20;
+/// The check's disk: the host writes the first 4 MiB, init those from 8 MiB on (image/dom0/init).
+const DISK_MIB: usize = 64;
+const PART_MIB: usize = 4;
+const GUEST_PART_AT_MIB: usize = 8;
+/// How long a machine may take to switch itself off after the last check.
+const POWER_OFF: Duration = Duration::from_secs(30);
+/// How far domain 0's clock may be from ours; half of that would be enough on a machine at rest.
+const CLOCK_SLACK_S: u64 = 10;
+
+/// What to boot, and on which machine.
+#[derive(Clone, Debug)]
+pub struct Boot {
+    /// The hypervisor: a multiboot image, gzipped or not.
+    pub hypervisor: PathBuf,
+    /// Domain 0's kernel.
+    pub kernel: PathBuf,
+    /// Domain 0's initramfs.
+    pub initrd: PathBuf,
+    /// QEMU's machine type.
+    pub machine: String,
+    /// QEMU's CPU model.
+    pub cpu: String,
+    /// Physical CPUs, which domain 0 gets as many vcpus of.
+    pub smp: u32,
+    /// The machine's memory in MiB.
+    pub memory_mib: u32,
+    /// Domain 0's memory in MiB.
+    pub dom0_memory_mib: u32,
+    /// The network card.
+    pub nic: Nic,
+    /// More words for the hypervisor's command line.
+    pub hypervisor_options: Vec<String>,
+    /// More words for domain 0's command line.
+    pub append: Vec<String>,
+    /// Wait for a debugger.
+    pub gdb: bool,
+    /// KVM in place of software emulation.
+    pub kvm: bool,
+    /// When to give up.
+    pub timeout: Duration,
+    /// What the hypervisor's banner must contain, if it is ours.
+    pub banner: Option<String>,
+}
+
+impl Boot {
+    /// The machine of the check: q35, the plainest CPU twice, 2 GiB, of which domain 0 gets one.
+    pub fn new(hypervisor: PathBuf, kernel: PathBuf, initrd: PathBuf) -> Self {
+        Self {
+            hypervisor,
+            kernel,
+            initrd,
+            machine: "q35".to_owned(),
+            cpu: "qemu64".to_owned(),
+            smp: 2,
+            memory_mib: 2048,
+            dom0_memory_mib: 1024,
+            nic: Nic::E1000,
+            hypervisor_options: Vec::new(),
+            append: Vec::new(),
+            gdb: false,
+            kvm: false,
+            timeout: Duration::from_secs(300),
+            banner: None,
+        }
+    }
+
+    /// The QEMU machine; `words` go to domain 0's command line.
+    pub fn qemu(&self, disk: &Path, words: &[String]) -> Result<Qemu> {
+        let mut hypervisor = vec![
+            format!("dom0_mem={0}M,max:{0}M", self.dom0_memory_mib),
+            "console=com1".to_owned(),
+            "com1=115200,8n1".to_owned(),
+            "loglvl=all".to_owned(),
+        ];
+        hypervisor.extend(self.hypervisor_options.iter().cloned());
+        let mut dom0 = vec!["console=hvc0".to_owned(), "earlyprintk=xen".to_owned()];
+        dom0.extend(words.iter().chain(&self.append).cloned());
+        let mut qemu = Qemu::new(crate::debian::gunzipped(&self.hypervisor)?)
+            .machine(&self.machine)
+            .cpu(&self.cpu)
+            .smp(self.smp)
+            .memory_mib(self.memory_mib)
+            .append(&hypervisor.join(" "))
+            .module(&self.kernel, &dom0.join(" "))
+            .module(&self.initrd, "")
+            .disk(disk)
+            .nic(self.nic)
+            .timeout(self.timeout);
+        if self.kvm {
+            qemu = qemu.kvm()?;
+        }
+        if self.gdb {
+            ui::note(
+                "waiting for a debugger: gdb -ex 'target remote :1234' dist/install/boot/xen-syms",
+            );
+            qemu = qemu.gdb();
+        }
+        Ok(qemu)
+    }
+
+    /// Hands the serial line over to the terminal: domain 0's shell.
+    ///
+    /// # Errors
+    /// QEMU cannot be started or fails.
+    pub fn interactive(&self) -> Result<()> {
+        let dir = Cache::open()?.scratch("run")?;
+        let disk = dir.path().join("disk");
+        make_disk(&disk)?;
+        ui::step("booting; Ctrl-A x leaves QEMU, Ctrl-A c switches to its monitor and back");
+        self.qemu(&disk, &[])?.interactive()
+    }
+
+    /// Boots, lets domain 0 check itself, and checks from outside what it cannot know.
+    ///
+    /// # Errors
+    /// QEMU cannot be started. Failed checks are in the report, and no error here.
+    pub fn check(&self) -> Result<(Report, Run)> {
+        let dir = Cache::open()?.scratch("run")?;
+        let disk = dir.path().join("disk");
+        let host_part = make_disk(&disk)?;
+        let words = [
+            "rexen.check".to_owned(),
+            format!("rexen.vcpus={}", self.smp),
+            format!("rexen.memory={}", self.dom0_memory_mib),
+            format!("rexen.disk={host_part}"),
+            // A kernel that cannot go on should say so and end, not wait for our deadline.
+            "panic=5".to_owned(),
+        ];
+        let mut clock_off = None;
+        let run = self.qemu(&disk, &words)?.run_until(|line| {
+            if let Some(date) = Check::parse(line).and_then(|c| c.value("date")?.parse().ok()) {
+                clock_off = Some(now_s().abs_diff(date));
+            }
+            if line.contains(END) {
+                Flow::StopWithin(POWER_OFF)
+            } else {
+                Flow::GoOn
+            }
+        })?;
+        let mut report = Report::of(&run.log);
+        if let Some(banner) = &self.banner {
+            let line = run.log.find(banner);
+            report.add(
+                "banner",
+                line.is_some(),
+                line.unwrap_or("not seen on the serial line").trim(),
+            );
+        }
+        let wrote = report
+            .get("disk-write")
+            .and_then(|c| c.value("sha256"))
+            .map(str::to_owned);
+        let found = part_sha256(&disk, GUEST_PART_AT_MIB)?;
+        report.add(
+            "disk-on-host",
+            wrote.as_deref() == Some(&*found),
+            format!("sha256={found}"),
+        );
+        let off = clock_off.map_or("no date".to_owned(), |s: u64| {
+            format!("{s} s from the host's")
+        });
+        report.add(
+            "clock-on-host",
+            clock_off.is_some_and(|s| s <= CLOCK_SLACK_S),
+            off,
+        );
+        let how = match run.end {
+            End::Exited(status) => format!(
+                "QEMU ended after {:.1} s ({status})",
+                run.elapsed.as_secs_f32()
+            ),
+            End::Stopped => "still on after the last check".to_owned(),
+            End::TimedOut => format!("no end within {} s", self.timeout.as_secs()),
+        };
+        report.add("power-off", run.powered_off() && run.log.contains(END), how);
+        Ok((report, run))
+    }
+}
+
+/// Makes the check's disk and returns the SHA-256 of the part that domain 0 is to read.
+fn make_disk(path: &Path) -> Result<String> {
+    let part: Vec<u8> = (0..PART_MIB * MIB)
+        .map(|at| at.wrapping_mul(2_654_435_761).to_be_bytes()[4])
+        .collect();
+    let fill = || {
+        let mut file = fs::File::create(path)?;
+        file.set_len(u64::try_from(DISK_MIB * MIB).unwrap_or(u64::MAX))?;
+        file.seek(SeekFrom::Start(0))?;
+        file.write_all(&part)
+    };
+    fill().map_err(Error::io("write", path))?;
+    Ok(sha256(&part))
+}
+
+fn part_sha256(path: &Path, at_mib: usize) -> Result<String> {
+    let disk = fs::read(path).map_err(Error::io("read", path))?;
+    let part = disk.get(at_mib * MIB..(at_mib + PART_MIB) * MIB);
+    Ok(sha256(part.ok_or_else(|| {
+        Error::new("the check's disk has shrunk")
+    })?))
+}
+
+fn now_s() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_disk_holds_the_part_it_names_and_nothing_else() {
+        let path = std::env::temp_dir().join(format!("rexen-disk-{}", std::process::id()));
+        let named = make_disk(&path).unwrap();
+        assert_eq!(part_sha256(&path, 0).unwrap(), named);
+        let empty = sha256(&vec![0; PART_MIB * MIB]);
+        assert_eq!(part_sha256(&path, GUEST_PART_AT_MIB).unwrap(), empty);
+        assert_ne!(named, empty);
+        fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn kernel_and_initramfs_are_modules_zero_and_one() {
+        let mut boot = Boot::new("/dev/null".into(), "/vmlinuz".into(), "/initrd".into());
+        boot.append.push("quiet".to_owned());
+        let line = boot
+            .qemu(Path::new("/d"), &["rexen.check".to_owned()])
+            .unwrap()
+            .shell_line();
+        assert!(
+            line.contains("'/vmlinuz console=hvc0 earlyprintk=xen rexen.check quiet,/initrd'"),
+            "{line}"
+        );
+        assert!(line.contains("dom0_mem=1024M,max:1024M"), "{line}");
+    }
+}

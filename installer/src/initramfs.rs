@@ -1,0 +1,82 @@
+//! Domain 0's initramfs: busybox, our init, and the kernel modules that `image/dom0/modules` names.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::cache::{Cache, Inputs};
+use crate::cpio::Archive;
+use crate::debian::{self, Consent, Kernel};
+use crate::error::{Error, Result};
+use crate::{hypervisor, kmod, tree, ui};
+
+/// Bump when this file changes what it makes from the same inputs.
+const RECIPE: &str = "1";
+
+/// Builds the initramfs for a kernel, or finds it in the cache: a gzipped cpio archive.
+///
+/// # Errors
+/// Busybox cannot be fetched, or the kernel lacks a module we want.
+pub fn initramfs(kernel: &Kernel, consent: Consent) -> Result<PathBuf> {
+    let (busybox, busybox_package) = debian::fetch_busybox(consent)?;
+    let sources = tree::root().join("image/dom0");
+    let key = Inputs::of("initramfs")
+        .text("recipe", RECIPE)
+        .text("kernel", &kernel.package.sha256)
+        .text("busybox", &busybox_package.sha256)
+        .tree("dom0", &sources)?
+        .finish();
+    let dir = Cache::open()?.get_or_make("initramfs", &key, |dir| {
+        ui::step(&format!("initramfs for {}", kernel.release));
+        let read = |path: PathBuf| fs::read(&path).map_err(Error::io("read", &path));
+        let mut archive = Archive::new();
+        archive.file("/init", 0o755, read(sources.join("init"))?);
+        archive.file(
+            "/etc/udhcpc.script",
+            0o755,
+            read(sources.join("udhcpc.script"))?,
+        );
+        archive.file("/etc/hosts", 0o644, "127.0.0.1 localhost\n");
+        archive.file("/bin/busybox", 0o755, read(busybox)?);
+        archive.symlink("/bin/sh", "busybox");
+        // Before devtmpfs is mounted the kernel opens these for init.
+        archive.char_device("/dev/console", 5, 1);
+        archive.char_device("/dev/null", 1, 3);
+
+        let list = String::from_utf8_lossy(&read(sources.join("modules"))?).into_owned();
+        let modules = kmod::load_order(&kernel.modules, &names(&list))?;
+        let mut order = String::new();
+        for module in &modules {
+            let path = format!("/lib/modules/{}.ko", module.name);
+            archive.file(&path, 0o644, read(module.path.clone())?);
+            order.push_str(&module.name);
+            order.push('\n');
+        }
+        archive.file("/lib/modules/order", 0o644, order);
+        ui::note(&format!("{} kernel modules", modules.len()));
+
+        let out = dir.join("initramfs.gz");
+        fs::write(&out, hypervisor::gzip(&archive.finish()?)?).map_err(Error::io("write", &out))
+    })?;
+    Ok(dir.join("initramfs.gz"))
+}
+
+/// One module name per line; a `#` begins a remark.
+fn names(list: &str) -> Vec<String> {
+    let words = list
+        .lines()
+        .map(|l| l.split('#').next().unwrap_or("").trim());
+    words.filter(|w| !w.is_empty()).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remarks_are_not_modules() {
+        assert_eq!(
+            names("# all\nvirtio_blk # disk\n\n  ext4\n"),
+            ["virtio_blk", "ext4"]
+        );
+    }
+}

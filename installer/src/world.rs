@@ -1,0 +1,121 @@
+//! `cargo rexen world`: everything, from the host's packages to a domain 0 that has checked itself.
+
+use std::fs;
+use std::io::IsTerminal;
+
+use crate::boot::Boot;
+use crate::cache::Cache;
+use crate::checks::Report;
+use crate::debian::{self, Consent};
+use crate::error::{Error, Result};
+use crate::hypervisor::{self, Options};
+use crate::initramfs::initramfs;
+use crate::lock::{Lock, Role};
+use crate::qemu::Run;
+use crate::{packages, ui};
+
+/// What our hypervisor says first.
+pub const BANNER: &str = "Rexen ";
+
+/// How to go through the world.
+#[derive(Clone, Copy, Debug)]
+pub struct World {
+    /// Only say what would be done.
+    pub dry_run: bool,
+    /// Build the hypervisor with its debug checks.
+    pub debug: bool,
+    /// Hand over a shell only if there is a terminal and this is false.
+    pub check: bool,
+    /// What to do about new Debian packages.
+    pub consent: Consent,
+}
+
+impl World {
+    /// Does it.
+    ///
+    /// # Errors
+    /// The first step that fails; or the checks that did not pass.
+    pub fn run(self) -> Result<()> {
+        let options = Options { debug: self.debug };
+        if self.dry_run {
+            return plan(&options);
+        }
+        packages::ensure()?;
+        let kernel = debian::fetch_debian_kernel(self.consent)?;
+        let made = hypervisor::build_hypervisor(&options)?;
+        hypervisor::install_hypervisor(&made)?;
+        let initrd = initramfs(&kernel, self.consent)?;
+        let mut boot = Boot::new(made.xen, kernel.image, initrd);
+        boot.banner = Some(BANNER.to_owned());
+        go(&boot, self.check)
+    }
+}
+
+/// Boots: a shell where there is a terminal, else the check.
+///
+/// # Errors
+/// QEMU fails, or a check does.
+pub fn go(boot: &Boot, check: bool) -> Result<()> {
+    let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    if terminal && !check {
+        return boot.interactive();
+    }
+    ui::step("booting; domain 0 checks itself");
+    let (report, run) = boot.check()?;
+    conclude(&report, &run)
+}
+
+fn conclude(report: &Report, run: &Run) -> Result<()> {
+    let kept = Cache::open()?.root().join("serial.log");
+    fs::write(&kept, run.log.to_string()).map_err(Error::io("write", &kept))?;
+    if !report.passed() {
+        eprintln!(
+            "--- the last lines of the serial log ---\n{}\n---",
+            run.log.tail(40)
+        );
+        run.complaints.iter().for_each(|line| ui::note(line));
+    }
+    print!("{}", report.table());
+    report
+        .verdict()
+        .map_err(|e| e.remedy(format!("read {}", kept.display())))?;
+    println!("domain 0 is up: all {} checks passed", report.checks.len());
+    Ok(())
+}
+
+/// Says what would be done, and which of it is done already.
+fn plan(options: &Options) -> Result<()> {
+    let cache = Cache::open()?;
+    let missing = packages::missing()?;
+    let names: Vec<_> = missing.iter().map(|p| p.name.as_str()).collect();
+    let packages = match &names[..] {
+        [] => "all there".to_owned(),
+        names => format!("would install {}", names.join(" ")),
+    };
+    println!("1. host packages      {packages}");
+    let lock = Lock::read(&Lock::path())?;
+    for (role, what) in [
+        (Role::Kernel, "2. domain 0's kernel"),
+        (Role::Busybox, "   busybox"),
+    ] {
+        let has = lock.of(role).find(|p| cache.has("debian", &p.sha256));
+        match (has, lock.of(role).next()) {
+            (Some(p), _) => println!("{what:20}  in the cache: {} {}", p.name, p.version),
+            (None, Some(p)) => println!("{what:20}  would download {}={}", p.name, p.version),
+            (None, None) => println!("{what:20}  would take Debian's newest, with consent"),
+        }
+    }
+    let built = if hypervisor::hypervisor_is_built(options)? {
+        "up to date"
+    } else {
+        "would run"
+    };
+    println!(
+        "3. hypervisor         {built}: {}",
+        hypervisor::describe(options)
+    );
+    println!("4. initramfs          image/dom0, busybox and kernel modules, as cpio and gzip");
+    println!("5. boot               QEMU, 2 CPUs, 2 GiB; a shell on a terminal, else the check");
+    println!("cache: {}", cache.root().display());
+    Ok(())
+}
