@@ -144,7 +144,7 @@ pub fn gunzipped(image: &Path) -> Result<PathBuf> {
     Ok(dir.join("image"))
 }
 
-/// The unpacked package for a role: from the cache, else the first locked version that apt still offers,
+/// The unpacked package for a role: the first locked version that is in the cache or that apt still offers,
 /// else (with consent) the newest.
 ///
 /// # Errors
@@ -152,21 +152,16 @@ pub fn gunzipped(image: &Path) -> Result<PathBuf> {
 pub fn fetch(role: Role, consent: Consent) -> Result<Unpacked> {
     let cache = Cache::open()?;
     let mut lock = Lock::read(&Lock::path())?;
-    for package in lock.of(role) {
-        if cache.has(STEP, &package.sha256) {
-            let root = cache.path(STEP, &package.sha256);
-            return Ok(Unpacked {
-                package: package.clone(),
-                root,
-            });
-        }
-    }
     for refreshed in [false, true] {
         if refreshed && !refresh_index() {
             break;
         }
         for package in lock.of(role) {
-            if offered(&package.name, &package.version)?.as_deref() == Some(&*package.sha256) {
+            let cached = cache.has(STEP, &package.sha256);
+            let at_hand = || -> Result<bool> {
+                Ok(offered(&package.name, &package.version)?.as_deref() == Some(&*package.sha256))
+            };
+            if cached || at_hand()? {
                 return unpack(&cache, package.clone());
             }
         }

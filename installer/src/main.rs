@@ -52,7 +52,7 @@ enum Command {
         #[arg(value_enum, default_value = "all")]
         what: What,
         /// Build the hypervisor with its debug checks (profile hv-debug)
-        #[arg(long, visible_alias = "profile-debug")]
+        #[arg(long)]
         debug: bool,
         #[command(flatten)]
         consent: ConsentArg,
