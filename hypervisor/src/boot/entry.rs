@@ -10,11 +10,6 @@
 
 use core::arch::global_asm;
 
-/// EAX at entry from a multiboot 1 loader.
-pub const MULTIBOOT1_MAGIC: u32 = 0x2bad_b002;
-/// EAX at entry from a multiboot 2 loader.
-pub const MULTIBOOT2_MAGIC: u32 = 0x36d7_6289;
-
 /// Bytes of the stack that the boot CPU uses until it has its per-CPU area.
 const BOOT_STACK_BYTES: usize = 64 * 1024;
 
@@ -82,7 +77,7 @@ start64:
     .section .text.entry, "ax", @progbits
 start_high:
     movabs rsp, offset boot_stack
-    add rsp, {stack}
+    add rsp, {stack} - {info_bytes}
     movabs rdi, offset bss_start
     movabs rcx, offset bss_end
     sub rcx, rdi
@@ -125,11 +120,12 @@ boot_gdtr:
     .long boot_gdt
     .long 0
     .section .bss.boot_stack, "aw", @nobits
-    .balign 4096
+    .balign 65536                   // the end is found by masking, as on every stack
 boot_stack:
     .skip {stack}
     .text
 "#,
     stack = const BOOT_STACK_BYTES,
-    rust_start = sym crate::rust_start,
+    info_bytes = const (crate::cpu::info::CPU_INFO_BYTES + 15) / 16 * 16,
+    rust_start = sym super::start::rust_start,
 );

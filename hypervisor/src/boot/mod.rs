@@ -1,3 +1,4 @@
-//! How the machine comes to us: loader headers, the first instructions, and the start of further CPUs.
+//! How the machine comes to us: loader headers, the first instructions, and the order of the start.
 
-pub mod entry;
+mod entry;
+mod start;

@@ -1,32 +1,116 @@
-//! A 16550 serial port, polled for output.
+//! 16550 serial ports: polled output, interrupts for input.
+
+use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
 
 use crate::cpu::regs::{inb, outb};
 
-const COM1: u16 = 0x3f8;
-
-/// Sets 115200 8n1, FIFOs on, no interrupts.
-pub fn init() {
-    outb(COM1 + 1, 0);
-    outb(COM1 + 3, 0x80);
-    outb(COM1, 1);
-    outb(COM1 + 1, 0);
-    outb(COM1 + 3, 3);
-    outb(COM1 + 2, 7);
-    outb(COM1 + 4, 3);
+/// Where and how fast a port is.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// First of its eight I/O ports.
+    pub port: u16,
+    /// Bits per second; 0 leaves what the firmware set.
+    pub baud: u32,
+    /// Line control register: 3 means eight data bits, no parity, one stop bit.
+    pub line: u8,
+    /// Its interrupt, as an ISA number.
+    pub irq: u32,
 }
 
-/// Sends one byte, a carriage return before each line feed.
-pub fn put(byte: u8) {
-    if byte == b'\n' {
-        put_raw(b'\r');
+/// COM1 as a PC has it.
+pub const COM1: Settings = Settings {
+    port: 0x3f8,
+    baud: 115_200,
+    line: 3,
+    irq: 4,
+};
+/// COM2 as a PC has it.
+pub const COM2: Settings = Settings {
+    port: 0x2f8,
+    baud: 115_200,
+    line: 3,
+    irq: 3,
+};
+
+/// The port in use; 0 means none.
+static PORT: AtomicU16 = AtomicU16::new(0);
+static IRQ: AtomicU64 = AtomicU64::new(0);
+/// Input interrupts are on.
+static LISTENING: AtomicBool = AtomicBool::new(false);
+
+const DATA: u16 = 0;
+const INTERRUPT_ENABLE: u16 = 1;
+const FIFO_CONTROL: u16 = 2;
+const LINE_CONTROL: u16 = 3;
+const MODEM_CONTROL: u16 = 4;
+const LINE_STATUS: u16 = 5;
+const DIVISOR_ACCESS: u8 = 0x80;
+const CAN_SEND: u8 = 0x20;
+const HAS_INPUT: u8 = 1;
+
+/// Starts to use a port.
+pub fn init(s: Settings) {
+    outb(s.port + INTERRUPT_ENABLE, 0);
+    if let Some(divisor) = 115_200u32.checked_div(s.baud) {
+        outb(s.port + LINE_CONTROL, s.line | DIVISOR_ACCESS);
+        outb(s.port + DATA, divisor as u8);
+        outb(s.port + INTERRUPT_ENABLE, (divisor >> 8) as u8);
     }
-    put_raw(byte);
+    outb(s.port + LINE_CONTROL, s.line);
+    outb(s.port + FIFO_CONTROL, 7); // on, both emptied, interrupt at one byte
+    outb(s.port + MODEM_CONTROL, 0xb); // DTR, RTS, and OUT2, which lets interrupts through
+    // Nothing there reads as all ones.
+    let present = inb(s.port + LINE_STATUS) != 0xff;
+    PORT.store(if present { s.port } else { 0 }, Relaxed);
+    IRQ.store(s.irq.into(), Relaxed);
 }
 
-fn put_raw(byte: u8) {
-    let mut tries = 0;
-    while inb(COM1 + 5) & 0x20 == 0 && tries < 100_000 {
-        tries += 1;
+/// Stops using any port.
+pub fn disable() {
+    PORT.store(0, Relaxed);
+}
+
+/// The first I/O port and the ISA interrupt of the port in use.
+pub fn in_use() -> Option<(u16, u32)> {
+    let port = PORT.load(Relaxed);
+    (port != 0).then(|| (port, IRQ.load(Relaxed) as u32))
+}
+
+/// Sends bytes, a carriage return before each line feed.
+pub fn write(bytes: &[u8]) {
+    let port = PORT.load(Relaxed);
+    if port == 0 {
+        return;
     }
-    outb(COM1, byte);
+    for &byte in bytes {
+        if byte == b'\n' {
+            send(port, b'\r');
+        }
+        send(port, byte);
+    }
+}
+
+fn send(port: u16, byte: u8) {
+    // A port that never gets ready loses bytes rather than time.
+    for _ in 0..100_000 {
+        if inb(port + LINE_STATUS) & CAN_SEND != 0 {
+            break;
+        }
+    }
+    outb(port + DATA, byte);
+}
+
+/// Lets input raise the port's interrupt.
+pub fn listen() {
+    let port = PORT.load(Relaxed);
+    if port != 0 {
+        outb(port + INTERRUPT_ENABLE, 1);
+        LISTENING.store(true, Relaxed);
+    }
+}
+
+/// The next byte of input, if there is one.
+pub fn receive() -> Option<u8> {
+    let port = PORT.load(Relaxed);
+    (port != 0 && inb(port + LINE_STATUS) & HAS_INPUT != 0).then(|| inb(port + DATA))
 }

@@ -73,3 +73,200 @@ pub fn cli_hlt() {
     // SAFETY: touches no memory.
     unsafe { asm!("cli", "hlt", options(nomem, nostack)) };
 }
+
+macro_rules! control_register {
+    ($read:ident, $write:ident, $name:literal) => {
+        #[doc = concat!("Reads ", $name, ".")]
+        #[inline]
+        pub fn $read() -> u64 {
+            let value;
+            // SAFETY: reading a control register has no effect.
+            unsafe { asm!(concat!("mov {}, ", $name), out(reg) value, options(nomem, nostack, preserves_flags)) };
+            value
+        }
+        #[doc = concat!("Writes ", $name, ".")]
+        ///
+        /// # Safety
+        /// The CPU must go on working as Rust expects: the same code, stack and data stay mapped.
+        #[inline]
+        pub unsafe fn $write(value: u64) {
+            // SAFETY: the caller's promise.
+            unsafe { asm!(concat!("mov ", $name, ", {}"), in(reg) value, options(nostack, preserves_flags)) };
+        }
+    };
+}
+control_register!(read_cr0, write_cr0, "cr0");
+control_register!(read_cr3, write_cr3, "cr3");
+control_register!(read_cr4, write_cr4, "cr4");
+
+/// Reads the address of the latest page fault.
+#[inline]
+pub fn read_cr2() -> u64 {
+    let value;
+    // SAFETY: reading CR2 has no effect.
+    unsafe { asm!("mov {}, cr2", out(reg) value, options(nomem, nostack, preserves_flags)) };
+    value
+}
+
+/// Writes extended control register 0.
+///
+/// # Safety
+/// CR4.OSXSAVE is set, and the value is one that this CPU supports (else #GP).
+#[inline]
+pub unsafe fn write_xcr0(value: u64) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!("xsetbv", in("ecx") 0, in("eax") value as u32, in("edx") (value >> 32) as u32, options(nostack, preserves_flags));
+    }
+}
+
+/// Forgets what the TLB of this CPU knows about one page, global or not.
+#[inline]
+pub fn invlpg(va: u64) {
+    // SAFETY: forgetting translations is always sound.
+    unsafe { asm!("invlpg [{}]", in(reg) va, options(nostack, preserves_flags)) };
+}
+
+/// Forgets every translation of this CPU but global ones.
+#[inline]
+pub fn flush_tlb() {
+    // SAFETY: loads the value that is there already.
+    unsafe { write_cr3(read_cr3()) };
+}
+
+/// Forgets every translation of this CPU, global ones too.
+pub fn flush_tlb_global() {
+    let cr4 = read_cr4();
+    // SAFETY: clearing and restoring PGE changes nothing but the TLB.
+    unsafe {
+        write_cr4(cr4 & !(1 << 7));
+        write_cr4(cr4);
+    }
+}
+
+/// Reads a model-specific register.
+///
+/// # Safety
+/// The CPU has it (else #GP).
+#[inline]
+pub unsafe fn rdmsr(msr: u32) -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!("rdmsr", in("ecx") msr, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags))
+    };
+    u64::from(high) << 32 | u64::from(low)
+}
+
+/// Writes a model-specific register.
+///
+/// # Safety
+/// The CPU has it, takes the value (else #GP), and goes on working as Rust expects.
+#[inline]
+pub unsafe fn wrmsr(msr: u32, value: u64) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!("wrmsr", in("ecx") msr, in("eax") value as u32, in("edx") (value >> 32) as u32, options(nostack, preserves_flags));
+    }
+}
+
+/// Reads a model-specific register, or gives `None` where that faults.
+pub fn rdmsr_safe(msr: u32) -> Option<u64> {
+    let (low, high, ok): (u32, u32, u32);
+    // SAFETY: a #GP goes on at the fixup, where `ok` is still 0. Reading has no effect that Rust could see.
+    unsafe {
+        asm!(
+            "xor {ok:e}, {ok:e}",
+            "2: rdmsr",
+            "inc {ok:e}",
+            "3:",
+            ".pushsection .ex_table, \"a\"",
+            ".balign 8",
+            ".quad 2b, 3b",
+            ".popsection",
+            ok = out(reg) ok, in("ecx") msr, out("eax") low, out("edx") high, options(nomem, nostack)
+        );
+    }
+    (ok != 0).then_some(u64::from(high) << 32 | u64::from(low))
+}
+
+/// Writes a model-specific register; false where that faults.
+///
+/// # Safety
+/// The CPU goes on working as Rust expects.
+pub unsafe fn wrmsr_safe(msr: u32, value: u64) -> bool {
+    let ok: u32;
+    // SAFETY: a #GP goes on at the fixup, where `ok` is still 0; the effect of the write is the caller's promise.
+    unsafe {
+        asm!(
+            "xor {ok:e}, {ok:e}",
+            "2: wrmsr",
+            "inc {ok:e}",
+            "3:",
+            ".pushsection .ex_table, \"a\"",
+            ".balign 8",
+            ".quad 2b, 3b",
+            ".popsection",
+            ok = out(reg) ok, in("ecx") msr, in("eax") value as u32, in("edx") (value >> 32) as u32, options(nostack)
+        );
+    }
+    ok != 0
+}
+
+/// What CPUID answers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cpuid {
+    /// eax
+    pub eax: u32,
+    /// ebx
+    pub ebx: u32,
+    /// ecx
+    pub ecx: u32,
+    /// edx
+    pub edx: u32,
+}
+
+/// Executes CPUID.
+#[inline]
+pub fn cpuid(leaf: u32, subleaf: u32) -> Cpuid {
+    let (eax, ebx, ecx, edx): (u32, u64, u32, u32);
+    // SAFETY: CPUID only writes the four registers; rbx, which the compiler keeps for itself, is put back.
+    unsafe {
+        asm!(
+            "mov {b}, rbx", "cpuid", "xchg {b}, rbx",
+            b = out(reg) ebx, inout("eax") leaf => eax, inout("ecx") subleaf => ecx, out("edx") edx,
+            options(nomem, nostack, preserves_flags)
+        );
+    }
+    Cpuid {
+        eax,
+        ebx: ebx as u32,
+        ecx,
+        edx,
+    }
+}
+
+/// Reads the time-stamp counter, not before earlier loads are done.
+#[inline]
+pub fn rdtsc() -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: only reads a counter.
+    unsafe {
+        asm!("lfence", "rdtsc", out("eax") low, out("edx") high, options(nostack, preserves_flags))
+    };
+    u64::from(high) << 32 | u64::from(low)
+}
+
+/// Lets interrupts in, once: waits for one and masks again.
+#[inline]
+pub fn sti_hlt_cli() {
+    // SAFETY: the interrupt handlers keep Rust's rules; memory may change meanwhile, so no `nomem`.
+    unsafe { asm!("sti", "hlt", "cli") };
+}
+
+/// Lets pending interrupts in and masks again.
+#[inline]
+pub fn sti_nop_cli() {
+    // SAFETY: as `sti_hlt_cli`.
+    unsafe { asm!("sti", "nop", "cli") };
+}

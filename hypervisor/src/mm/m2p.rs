@@ -1,0 +1,57 @@
+//! The machine-to-pseudophysical table, and the memory of the frame table.
+//!
+//! Both are one run of RAM, reached through the direct map; guests see the M2P read-only in L4 slot 256.
+
+// UNSAFETY: makes slices from memory set aside at boot.
+#![expect(unsafe_code)]
+
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use rexen_core::units::Mfn;
+use spin::Once;
+
+use super::{frames::direct, layout, tables};
+
+static TABLE: Once<&'static [AtomicU64]> = Once::new();
+
+/// What the table says about a frame that no domain has.
+pub const INVALID: u64 = !0;
+
+/// Maps both tables for `nr_frames` frames. `m2p` and `frames` are runs of whole 2 MiB pages.
+pub fn create(nr_frames: u64, m2p: (u64, u64), frames: (u64, u64)) {
+    let bytes = |run: (u64, u64)| (run.1 - run.0) as usize;
+    // SAFETY: (1) both runs were taken from free RAM and belong to nobody else; (2) they are mapped in the direct map.
+    unsafe {
+        direct(m2p.0).write_bytes(0xff, bytes(m2p));
+        direct(frames.0).write_bytes(0, bytes(frames));
+    }
+    let guest_readable = tables::P | tables::US | tables::AD | tables::G | tables::NX;
+    tables::map(layout::M2P, m2p.0, m2p.1 - m2p.0, guest_readable);
+    tables::map(
+        layout::FRAME_TABLE,
+        frames.0,
+        frames.1 - frames.0,
+        tables::DATA,
+    );
+    // SAFETY: the run holds at least `nr_frames` words, initialised above, and is only ever accessed as atomics.
+    TABLE.call_once(|| unsafe {
+        core::slice::from_raw_parts(direct(m2p.0).cast(), nr_frames as usize)
+    });
+}
+
+/// Writes what pseudophysical frame `mfn` is, or [`INVALID`]. A frame outside the table is ignored.
+#[inline]
+pub fn set(mfn: Mfn, pfn: u64) {
+    if let Some(word) = TABLE.get().and_then(|t| t.get(mfn.0 as usize)) {
+        word.store(pfn, Relaxed);
+    }
+}
+
+/// What the table says about `mfn`; [`INVALID`] outside it.
+#[inline]
+pub fn get(mfn: Mfn) -> u64 {
+    TABLE
+        .get()
+        .and_then(|t| t.get(mfn.0 as usize))
+        .map_or(INVALID, |w| w.load(Relaxed))
+}
