@@ -16,3 +16,5 @@ pub mod frame;
 pub mod pvmmu;
 pub mod platform;
 pub mod evtchn;
+pub mod sched;
+pub mod time;

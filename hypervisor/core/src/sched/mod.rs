@@ -1,0 +1,130 @@
+//! Which vcpu runs on which CPU.
+//!
+//! A [`Scheduler`] knows vcpus only as entries it was given, whether each is awake, and where it may run. It switches
+//! nothing itself: it answers "run this one here, until then" and "that CPU should ask again". `registry.rs` lists the
+//! schedulers for the boot option `sched=`; `round_robin.rs` is one. `runstate.rs` accounts what became of a vcpu's time.
+//!
+//! How a CPU works with it:
+//! 1. [`Scheduler::schedule`] when the CPU's timer says so, when it was kicked, when its vcpu slept, or when
+//!    [`Scheduler::yield_now`] tells it to.
+//! 2. If the answer is another vcpu: save the registers of the old one, then [`Scheduler::saved`], then run the new one.
+//!
+//! Neither caller nor scheduler holds a lock of its own across these calls; a scheduler's locks are innermost.
+
+mod registry;
+mod round_robin;
+mod runstate;
+
+pub use registry::{DEFAULT_SCHEDULER, SCHEDULERS, SchedulerEntry, scheduler_named};
+pub use round_robin::RoundRobin;
+pub use runstate::{Runstate, RunstateInfo, RunstateKind};
+
+use rexen_abi::errno::Errno;
+
+use crate::units::{CpuId, CpuMask, DomId, Nanos, VcpuId};
+
+/// A vcpu of some domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VcpuRef {
+    /// The domain.
+    pub dom: DomId,
+    /// The vcpu in it.
+    pub vcpu: VcpuId,
+}
+
+/// A vcpu's entry in the scheduler, from [`Scheduler::insert`] to [`Scheduler::remove`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SchedId(pub(crate) u32);
+
+impl SchedId {
+    /// A small number, for tables indexed by entry.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What a CPU should do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The vcpu to run; `None` to be idle.
+    pub next: Option<(SchedId, VcpuRef)>,
+    /// When to ask again at the latest; `None` if nobody else waits for this CPU.
+    pub until: Option<Nanos>,
+}
+
+/// Why a scheduler refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SchedError {
+    /// No memory for another vcpu.
+    NoMemory,
+    /// The affinity names no CPU that is online.
+    NoCpu,
+    /// The vcpu is awake, or its registers are still on a CPU.
+    Busy,
+    /// There is no such entry.
+    NoVcpu,
+}
+
+impl From<SchedError> for Errno {
+    fn from(error: SchedError) -> Self {
+        match error {
+            SchedError::NoMemory => Errno::ENOMEM,
+            SchedError::NoCpu => Errno::EINVAL,
+            SchedError::Busy => Errno::EBUSY,
+            SchedError::NoVcpu => Errno::ENOENT,
+        }
+    }
+}
+
+/// A scheduling policy. All methods may be called from any CPU at any time.
+///
+/// Where a method gives a CPU, that CPU must call [`Scheduler::schedule`] soon: interrupt it, or, if it is the caller's
+/// own, do it before going back to a guest.
+pub trait Scheduler: Send + Sync {
+    /// Its name in the boot option `sched=`.
+    fn name(&self) -> &'static str;
+
+    /// Lets `cpu` be used from now on; it should call [`Scheduler::schedule`] next.
+    fn cpu_online(&self, cpu: CpuId);
+
+    /// Adds a vcpu that may run on `affinity`. It starts asleep.
+    ///
+    /// # Errors
+    /// `NoMemory` (ENOMEM). `NoCpu` (EINVAL): no CPU of `affinity` is online.
+    fn insert(&self, who: VcpuRef, affinity: CpuMask) -> Result<SchedId, SchedError>;
+
+    /// Forgets a vcpu.
+    ///
+    /// # Errors
+    /// `Busy` (EBUSY): put it to sleep, and wait for the CPU to save it, first. `NoVcpu` (ENOENT).
+    fn remove(&self, id: SchedId) -> Result<(), SchedError>;
+
+    /// The vcpu wants to run. Waking twice is waking once.
+    fn wake(&self, id: SchedId, now: Nanos) -> Option<CpuId>;
+
+    /// The vcpu must not run until woken. It may go on running until the CPU that this gives has asked again.
+    fn sleep(&self, id: SchedId) -> Option<CpuId>;
+
+    /// Changes where a vcpu may run.
+    ///
+    /// # Errors
+    /// `NoCpu` (EINVAL): no CPU of `affinity` is online. `NoVcpu` (ENOENT).
+    fn set_affinity(
+        &self,
+        id: SchedId,
+        affinity: CpuMask,
+        now: Nanos,
+    ) -> Result<Option<CpuId>, SchedError>;
+
+    /// The vcpu on `cpu` offers its place. Tells whether `cpu` should now ask; if not, nobody waits for it.
+    fn yield_now(&self, cpu: CpuId) -> bool;
+
+    /// Decides what `cpu` does from `now` on.
+    fn schedule(&self, cpu: CpuId, now: Nanos) -> Decision;
+
+    /// The registers of `id`, which the last decision took off its CPU, are saved: it may run elsewhere now.
+    fn saved(&self, id: SchedId) -> Option<CpuId>;
+
+    /// Whether the vcpu is on a CPU, or its registers still are; false if there is no such entry.
+    fn is_on_cpu(&self, id: SchedId) -> bool;
+}
