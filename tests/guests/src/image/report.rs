@@ -91,6 +91,6 @@ macro_rules! check { ($holds:expr, $($text:tt)*) => { $crate::report::check($hol
 macro_rules! check_eq {
     ($got:expr, $want:expr, $($text:tt)*) => {{
         let (got, want) = ($got, $want);
-        $crate::report::check(got == want, format_args!("{}: got {got:#x?}, expected {want:#x?}", format_args!($($text)*)))
+        $crate::report::check(got == want, format_args!("{}: got {got:x?}, expected {want:x?}", format_args!($($text)*)))
     }};
 }

@@ -122,7 +122,8 @@ global_asm!(
     "    pop r15; pop r14; pop r13; pop r12; pop r11; pop r10; pop r9; pop r8",
     "    pop rbp; pop rdi; pop rsi; pop rdx; pop rcx; pop rbx; pop rax",
     "    add rsp, 16",
-    "    push 0; push rcx; push r11; push rax",
+    "    push [rip + {iret_flags}]; push rcx; push r11; push rax",
+    "    mov qword ptr [rip + {iret_flags}], 0",
     "    mov eax, 23",
     "    syscall",
     "    ud2",
@@ -147,6 +148,7 @@ global_asm!(
     "    jmp trap_resume",
     handle = sym handle,
     landing_stack = sym LANDING_STACK,
+    iret_flags = sym IRET_FLAGS,
 );
 
 unsafe extern "C" {
@@ -160,6 +162,7 @@ unsafe extern "C" {
 }
 
 static LANDING_STACK: Lone<u64> = Lone::new(0);
+static IRET_FLAGS: Lone<u64> = Lone::new(0);
 static CAUGHT: Lone<Option<Frame>> = Lone::new(None);
 static HOOK: Lone<Option<fn(&mut Frame) -> bool>> = Lone::new(None);
 static TRAP_STACK: Lone<super::entry::Stack> =
@@ -276,8 +279,25 @@ pub fn catch<F: FnOnce()>(code: F) -> Option<Frame> {
     if trapped == 0 { None } else { CAUGHT.get() }
 }
 
-/// Continues at a frame, through the iret hypercall with flags 0.
-pub fn resume(mut frame: Frame) -> ! {
+/// Continues at a frame, through the iret hypercall with flags 0: every register is loaded.
+pub fn resume(frame: Frame) -> ! {
+    resume_with(frame, 0)
+}
+
+/// Continues at a frame, through the iret hypercall with these flags (VGCF_in_syscall is 0x100).
+pub fn resume_with(mut frame: Frame, flags: u64) -> ! {
+    IRET_FLAGS.set(flags);
     // SAFETY: the frame is complete, and its memory is this function's own.
     unsafe { trap_resume_frame(&raw mut frame) }
+}
+
+/// A kernel context that continues at `rip` on a stack of its own, events masked.
+pub fn kernel_frame(rip: u64) -> Frame {
+    Frame {
+        rip,
+        cs: abi::KERNEL_CS,
+        ss: abi::FLAT_SS64,
+        rsp: kernel_stack_top(),
+        ..Frame::default()
+    }
 }
