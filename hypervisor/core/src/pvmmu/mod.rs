@@ -6,15 +6,35 @@
 //!
 //! - `host.rs`: what is needed of the machine
 //! - `entry.rs`: which bits an entry of a level may have
-//! - `refs.rs`: references of leaf entries; writable holds for grants and hypercalls. No lock needed
+//! - `refs.rs`: references on frames for grants and hypercalls; needs no lock
+//! - `domain.rs`: a domain's page tables under their lock; references of leaf entries
 //! - `promote.rs`: validation of whole tables and its undoing, in pieces
-//! - `update.rs`: changes of single entries: mmu_update, update_va_mapping, emulated stores
-//! - `pin.rs`: pins, page-table bases, giving frames back
-//! - `descriptor.rs`: GDT and LDT pages
+//! - `update.rs`: changes of single entries: mmu_update, update_va_mapping, trapped stores, grant mappings
+//! - `pin.rs`: pins, page-table bases, descriptor pages, giving frames back
+//! - `descriptor.rs`: what may stand in a GDT or LDT
 //! - `check.rs`: recounts everything from the tables themselves
 
+mod check;
+mod descriptor;
+mod domain;
+pub mod entry;
 mod error;
 mod host;
+mod pin;
+mod promote;
+mod refs;
+mod update;
 
+#[cfg(test)]
+mod tests;
+
+pub use check::{Mismatch, Root, check_world};
+pub use descriptor::check as check_descriptor;
+pub use domain::{DomainMm, MmState};
 pub use error::MmuError;
 pub use host::{IoAccess, IoPolicy, MmuHost, TableAccess, Tlb};
+pub use refs::Refs;
+pub use update::{
+    L1Slot, MMU_MACHPHYS_UPDATE, MMU_NORMAL_PT_UPDATE, MMU_PT_UPDATE_NO_TRANSLATE,
+    MMU_PT_UPDATE_PRESERVE_AD, StoreKind, Stored,
+};
