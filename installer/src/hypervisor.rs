@@ -68,31 +68,43 @@ impl Artefacts {
 /// # Errors
 /// The code does not compile, or the gate refuses the image.
 pub fn build_hypervisor(options: &Options) -> Result<Artefacts> {
+    let key = || hypervisor_key(options);
+    let dir = settled("hypervisor", key, |dir| {
+        ui::step(&format!("hypervisor (profile {})", options.profile()));
+        let elf = cargo_build("rexen-hypervisor", &["xen"], options.profile())?.join("xen");
+        let image = fs::read(&elf).map_err(Error::io("read", &elf))?;
+        finish(&image, &Artefacts::within(dir))
+    })?;
+    Ok(Artefacts::within(&dir))
+}
+
+/// Makes a step's output, and again if somebody edits the sources under the compiler: what is kept under a key
+/// was made from the sources that the key names.
+fn settled(
+    step: &str,
+    key: impl Fn() -> Result<String>,
+    make: impl Fn(&Path) -> Result<()>,
+) -> Result<PathBuf> {
     let cache = Cache::open()?;
     for _ in 0..ATTEMPTS {
-        let key = hypervisor_key(options)?;
+        let before = key()?;
         let moved = Cell::new(false);
-        let made = cache.get_or_make("hypervisor", &key, |dir| {
-            ui::step(&format!("hypervisor (profile {})", options.profile()));
-            let elf = cargo_build("rexen-hypervisor", "xen", options.profile())?;
-            let image = fs::read(&elf).map_err(Error::io("read", &elf))?;
-            moved.set(hypervisor_key(options)? != key);
+        let made = cache.get_or_make(step, &before, |dir| {
+            let made = make(dir);
+            moved.set(key()? != before);
             if moved.get() {
-                return Err(Error::new(
-                    "the hypervisor's sources changed while they were compiled",
-                )
-                .remedy("run the command again"));
+                Err(Error::new("sources changed"))
+            } else {
+                made
             }
-            finish(&image, &Artefacts::within(dir))
         });
-        match made {
-            Ok(dir) => return Ok(Artefacts::within(&dir)),
-            Err(_) if moved.get() => ui::note("sources changed meanwhile; building again"),
-            Err(e) => return Err(e),
+        if !moved.get() {
+            return made;
         }
+        ui::note("the sources changed under the compiler; once more");
     }
     Err(
-        Error::new("the hypervisor's sources keep changing while they are compiled")
+        Error::new("the sources keep changing while they are compiled")
             .remedy("run the command again when the tree is at rest"),
     )
 }
@@ -141,34 +153,40 @@ pub fn install_hypervisor(made: &Artefacts) -> Result<PathBuf> {
 /// # Errors
 /// There is no such guest, or it does not compile.
 pub fn build_guest(name: &str) -> Result<PathBuf> {
-    let cache = Cache::open()?;
-    let key = common_inputs("guest", "hv")?
-        .text("name", name)
-        .tree("guests", &tree::root().join("tests/guests"))?
-        .tree("abi", &tree::root().join("hypervisor/abi"))?
-        .finish();
-    let file = |dir: &Path| dir.join(format!("{name}.elf"));
-    let dir = cache.get_or_make("guest", &key, |dir| {
-        ui::step(&format!("guest {name}"));
-        let elf = cargo_build("rexen-guests", name, "hv")?;
-        fs::copy(&elf, file(dir)).map_err(Error::io("copy", &elf))?;
-        Ok(())
-    })?;
-    Ok(file(&dir))
+    Ok(build_guests(&[name])?.remove(0))
 }
 
-/// The command that compiles one bare image.
-fn cargo_command(package: &str, bin: &str, profile: &str) -> Cmd {
+/// Builds several bare guests with one call of cargo, which has work for every core then; ELFs in the order of names.
+///
+/// # Errors
+/// There is no such guest, or one does not compile.
+pub fn build_guests(names: &[&str]) -> Result<Vec<PathBuf>> {
+    let root = tree::root();
+    let key = || {
+        Ok(common_inputs("guests", "hv")?
+            .text("names", &names.join(" "))
+            .tree("guests", &root.join("tests/guests"))?
+            .tree("abi", &root.join("hypervisor/abi"))?
+            .finish())
+    };
+    let file = |dir: &Path, name: &str| dir.join(format!("{name}.elf"));
+    let dir = settled("guests", key, |dir| {
+        ui::step(&format!("guests: {}", names.join(" ")));
+        let built = cargo_build("rexen-guests", names, "hv")?;
+        for name in names {
+            let elf = built.join(name);
+            fs::copy(&elf, file(dir, name)).map_err(Error::io("copy", &elf))?;
+        }
+        Ok(())
+    })?;
+    Ok(names.iter().map(|name| file(&dir, name)).collect())
+}
+
+/// The command that compiles bare images of one package.
+fn cargo_command(package: &str, bins: &[&str], profile: &str) -> Cmd {
     Cmd::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args([
-            "build",
-            "--package",
-            package,
-            "--bin",
-            bin,
-            "--profile",
-            profile,
-        ])
+        .args(["build", "--package", package, "--profile", profile])
+        .args(bins.iter().flat_map(|bin| ["--bin", bin]))
         .args(["--features", "image", "--target", TARGET, "--target-dir"])
         .arg(tree::image_target_dir())
         .env("CARGO_ENCODED_RUSTFLAGS", rustflags().join("\x1f"))
@@ -180,19 +198,17 @@ fn cargo_command(package: &str, bin: &str, profile: &str) -> Cmd {
 
 /// The command as text, for `--dry-run`.
 pub fn describe(options: &Options) -> String {
-    cargo_command("rexen-hypervisor", "xen", options.profile()).shell_line()
+    cargo_command("rexen-hypervisor", &["xen"], options.profile()).shell_line()
 }
 
-fn cargo_build(package: &str, bin: &str, profile: &str) -> Result<PathBuf> {
-    cargo_command(package, bin, profile).run().map_err(|e| {
+/// Compiles, and returns the folder that the binaries are in.
+fn cargo_build(package: &str, bins: &[&str], profile: &str) -> Result<PathBuf> {
+    cargo_command(package, bins, profile).run().map_err(|e| {
         Error::new(format!("{package} does not build"))
             .because(e.cause.unwrap_or(e.what))
             .remedy(format!("for a quick look: cargo check -p {package}"))
     })?;
-    Ok(tree::image_target_dir()
-        .join(TARGET)
-        .join(profile)
-        .join(bin))
+    Ok(tree::image_target_dir().join(TARGET).join(profile))
 }
 
 /// The flags, and two more which keep this machine's paths out of the image.

@@ -25,6 +25,6 @@ pub mod world;
 pub use boot::Boot;
 pub use debian::{Consent, fetch_debian_kernel, fetch_debian_xen};
 pub use error::{Error, Exit, Result};
-pub use hypervisor::{Artefacts, Options, build_guest, build_hypervisor};
+pub use hypervisor::{Artefacts, Options, build_guest, build_guests, build_hypervisor};
 pub use initramfs::initramfs;
 pub use qemu::{End, Flow, Nic, Qemu, Run, SerialLog};
