@@ -25,6 +25,11 @@ pub fn set(platform: Platform) {
     PLATFORM.call_once(|| platform);
 }
 
+/// The description, if it is there yet.
+pub fn get() -> Option<&'static Platform> {
+    PLATFORM.get()
+}
+
 /// The description.
 ///
 /// # Panics

@@ -13,7 +13,7 @@ use crate::mm::layout;
 use crate::println;
 
 /// Whether a panic leaves the machine standing (option `noreboot`) instead of starting it again.
-pub static NO_REBOOT: AtomicBool = AtomicBool::new(true);
+pub static NO_REBOOT: AtomicBool = AtomicBool::new(false);
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
@@ -29,11 +29,14 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     end()
 }
 
-/// Stops the machine for a reason that was printed already.
-pub fn stop(why: &str) -> ! {
+/// Stops the machine because of an exception in the hypervisor itself.
+pub fn die(frame: &CpuUserRegs, why: &str) -> ! {
     if super::begin_panic() {
         println!("****************************************");
         println!("Panic on CPU {}: {why}", cpu::this_cpu().0);
+        let (vector, error) = (frame.entry_vector, frame.error_code);
+        println!("Exception {vector}, error code {error:#x}");
+        print_registers(frame);
     }
     end()
 }

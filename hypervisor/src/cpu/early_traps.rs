@@ -7,8 +7,7 @@ use core::arch::global_asm;
 
 use rexen_abi::arch_x86::CpuUserRegs;
 
-use super::{extable, regs};
-use crate::println;
+use super::extable;
 
 global_asm!(
     r#"
@@ -96,12 +95,6 @@ extern "C" fn handle(frame: &mut CpuUserRegs) {
     } else if let Some(rip) = extable::fixup(frame.rip) {
         frame.rip = rip;
     } else {
-        println!(
-            "Unexpected exception {vector}, error code {:#x}, cr2 {:#x}",
-            frame.error_code,
-            regs::read_cr2()
-        );
-        crate::console::panic::print_registers(frame);
-        crate::console::panic::stop("unexpected exception")
+        crate::console::panic::die(frame, "unexpected exception")
     }
 }

@@ -3,7 +3,10 @@
 // UNSAFETY: accesses device registers.
 #![expect(unsafe_code)]
 
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{
+    AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 
 use rexen_core::units::{CpuId, CpuMask};
 
@@ -135,8 +138,12 @@ pub fn eoi() {
 /// Sends a command to the APIC with id `to`.
 fn command(to: u32, what: u32) {
     match REGISTERS.load(Relaxed) {
-        // SAFETY: in x2APIC mode the command register is one 64-bit MSR.
-        0 => unsafe { regs::wrmsr(0x830, u64::from(to) << 32 | u64::from(what)) },
+        0 => {
+            // Earlier stores must be seen before the interrupt is (Intel SDM 3A, 11.12.3).
+            core::sync::atomic::fence(SeqCst);
+            // SAFETY: in x2APIC mode the command register is one 64-bit MSR.
+            unsafe { regs::wrmsr(0x830, u64::from(to) << 32 | u64::from(what)) };
+        }
         _ => {
             while read(COMMAND) & PENDING != 0 {
                 core::hint::spin_loop();
@@ -189,7 +196,7 @@ pub fn enable_timer(tsc_deadline: bool) {
         u32::from(vector::TIMER) | if tsc_deadline { TIMER_TSC_DEADLINE } else { 0 },
     );
     // The mode must be in force before the deadline is written (Intel SDM 3A, 11.5.4.1).
-    core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+    core::sync::atomic::fence(SeqCst);
 }
 
 /// Starts the timer to fire after `ticks` of the APIC's clock; 0 stops it.

@@ -44,8 +44,14 @@ pub enum Message {
     MsiX(pci::Function, u16),
 }
 
-/// MSI-X tables that are mapped: function, address, entries.
-static TABLES: Mutex<Vec<(pci::Function, u64, u16)>> = Mutex::new(Vec::new());
+/// An MSI-X table that is mapped.
+struct Table {
+    maddr: u64,
+    entries: u16,
+    base: u64,
+}
+
+static TABLES: Mutex<Vec<Table>> = Mutex::new(Vec::new());
 
 fn address_for(cpu: CpuId) -> u32 {
     0xfee0_0000 | (apic::id_of(cpu) & 0xff) << 12
@@ -153,24 +159,27 @@ fn table_place(f: pci::Function, cap: u16) -> Result<(u64, u16), MsiError> {
     Ok((bar + u64::from(place & !7), entries))
 }
 
-/// The address of an MSI-X table entry; maps the table on first use.
+/// The address of an MSI-X table entry; maps the table on first use, and again if domain 0 has moved the BAR.
 fn entry(f: pci::Function, cap: u16, index: u16) -> Result<u64, MsiError> {
-    let mut tables = TABLES.lock();
-    let known = tables.iter().find(|t| t.0 == f).copied();
-    let (_, base, entries) = match known {
-        Some(table) => table,
-        None => {
-            let (maddr, entries) = table_place(f, cap)?;
-            let table = (f, map_mmio(maddr, u64::from(entries) * 16) as u64, entries);
-            tables.push(table);
-            table
-        }
-    };
-    if index < entries {
-        Ok(base + u64::from(index) * 16)
-    } else {
-        Err(MsiError::NoEntry)
+    let (maddr, entries) = table_place(f, cap)?;
+    if index >= entries {
+        return Err(MsiError::NoEntry);
     }
+    let mut tables = TABLES.lock();
+    let known = tables
+        .iter()
+        .find(|t| t.maddr == maddr && t.entries >= entries)
+        .map(|t| t.base);
+    let base = known.unwrap_or_else(|| {
+        let base = map_mmio(maddr, u64::from(entries) * 16) as u64;
+        tables.push(Table {
+            maddr,
+            entries,
+            base,
+        });
+        base
+    });
+    Ok(base + u64::from(index) * 16)
 }
 
 fn write_word(entry: u64, word: u64, value: u32) {

@@ -6,7 +6,7 @@ pub const M2P: u64 = 0xffff_8000_0000_0000;
 pub const PERCPU: u64 = 0xffff_8080_0000_0000;
 /// Uncached device registers.
 pub const MMIO: u64 = 0xffff_8100_0000_0000;
-/// One [`FrameWord`](super::FrameInfo) per machine frame.
+/// One `rexen_core::frame::FrameInfo` per machine frame.
 pub const FRAME_TABLE: u64 = 0xffff_8180_0000_0000;
 /// Per-CPU windows for the descriptor tables of the guest that runs there.
 pub const WINDOWS: u64 = 0xffff_8200_0000_0000;

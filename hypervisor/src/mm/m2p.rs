@@ -7,12 +7,15 @@
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use rexen_core::frame::{FrameInfo, FrameTable};
 use rexen_core::units::Mfn;
 use spin::Once;
 
 use super::{frames::direct, layout, tables};
 
 static TABLE: Once<&'static [AtomicU64]> = Once::new();
+
+static FRAMES: Once<&'static [FrameInfo]> = Once::new();
 
 /// What the table says about a frame that no domain has.
 pub const INVALID: u64 = !0;
@@ -37,6 +40,16 @@ pub fn create(nr_frames: u64, m2p: (u64, u64), frames: (u64, u64)) {
     TABLE.call_once(|| unsafe {
         core::slice::from_raw_parts(direct(m2p.0).cast(), nr_frames as usize)
     });
+    // SAFETY: the run holds at least `nr_frames` elements; zero bytes are a valid `FrameInfo`; all its fields are atomic.
+    FRAMES.call_once(|| unsafe {
+        core::slice::from_raw_parts(layout::FRAME_TABLE as *const FrameInfo, nr_frames as usize)
+    });
+}
+
+/// The table of all frames. Empty before `mm::init`.
+#[inline]
+pub fn frame_table() -> FrameTable<'static> {
+    FrameTable::new(FRAMES.get().copied().unwrap_or(&[]))
 }
 
 /// Writes what pseudophysical frame `mfn` is, or [`INVALID`]. A frame outside the table is ignored.

@@ -16,6 +16,7 @@ pub mod tables;
 pub mod window;
 
 pub use frames::{copy_frame, direct_map, zero_frame};
+pub use m2p::frame_table;
 pub use mmio::map_mmio;
 pub use setup::{
     code_range, init, init_first_heap, lend_scratch, max_mfn, return_scratch, take_free_ranges,

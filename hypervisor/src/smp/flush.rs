@@ -62,7 +62,7 @@ pub fn serve() {
     if requests.wanted.load(Relaxed) != requests.done.load(Relaxed) {
         serve_slow(requests);
     }
-    if super::shutdown::is_halting() {
+    if super::shutdown::must_halt() {
         cpu::halt_forever();
     }
 }

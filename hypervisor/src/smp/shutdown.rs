@@ -3,30 +3,31 @@
 // UNSAFETY: writes the ACPI reset register where that is in memory.
 #![expect(unsafe_code)]
 
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use rexen_core::platform::acpi::Gas;
+use rexen_core::platform::acpi::{AcpiInfo, Gas};
 
-use crate::cpu::desc;
 use crate::cpu::regs::{inb, inw, outb, outw};
+use crate::cpu::{self, desc};
 use crate::irq::{apic, vector};
 use crate::mm::map_mmio;
-use crate::platform::platform;
+use crate::platform;
 use crate::{println, timer};
 
-static HALTING: AtomicBool = AtomicBool::new(false);
+/// The CPU that goes on alone, plus one; 0 while all run.
+static SURVIVOR: AtomicU32 = AtomicU32::new(0);
 
-/// Whether all CPUs but one should stop.
+/// Whether the current CPU should stop for good.
 #[inline]
-pub fn is_halting() -> bool {
-    HALTING.load(Relaxed)
+pub fn must_halt() -> bool {
+    let survivor = SURVIVOR.load(Relaxed);
+    survivor != 0 && survivor != cpu::this_cpu().0 + 1
 }
 
-/// Stops all other CPUs: by interrupt, or where they wait with interrupts off. The caller may still wait for locks, if no
-/// stopped CPU holds them.
+/// Stops all other CPUs: by interrupt, or where they wait with interrupts off. Locks that they hold stay locked.
 pub fn halt_others() {
-    if !HALTING.swap(true, Relaxed) {
-        // The caller itself must not stop in a lock's wait loop: it goes on without locks from here.
+    let me = cpu::this_cpu().0 + 1;
+    if SURVIVOR.compare_exchange(0, me, Relaxed, Relaxed).is_ok() {
         apic::send_all_but_self(vector::HALT);
     }
 }
@@ -36,14 +37,13 @@ pub fn init() {
     crate::irq::set_handler(vector::HALT, |_| crate::cpu::halt_forever());
 }
 
+fn acpi() -> Option<&'static AcpiInfo> {
+    platform::get()?.acpi.as_ref()
+}
+
 /// Starts the machine again: ACPI reset register, port 0xcf9, keyboard controller, triple fault.
 pub fn reboot() -> ! {
-    if let Some((register, value)) = platform()
-        .acpi
-        .as_ref()
-        .and_then(|a| a.fadt)
-        .and_then(|f| f.reset)
-    {
+    if let Some((register, value)) = acpi().and_then(|a| a.fadt).and_then(|f| f.reset) {
         write_register(&register, value);
         timer::delay_us(50_000);
     }
@@ -69,7 +69,7 @@ fn write_register(register: &Gas, value: u8) {
 
 /// Switches the machine off through ACPI S5. Returns if it cannot.
 pub fn power_off() {
-    let Some((a, b)) = platform().acpi.as_ref().and_then(|acpi| acpi.s5) else {
+    let Some((a, b)) = acpi().and_then(|a| a.s5) else {
         println!("power: the firmware describes no S5 state");
         return;
     };
@@ -82,7 +82,7 @@ pub fn power_off() {
 pub fn enter_sleep(value_a: u16, value_b: u16) {
     const SLP_TYP: u16 = 7 << 10;
     const SLP_EN: u16 = 1 << 13;
-    let Some(fadt) = platform().acpi.as_ref().and_then(|acpi| acpi.fadt) else {
+    let Some(fadt) = acpi().and_then(|a| a.fadt) else {
         println!("power: no FADT");
         return;
     };

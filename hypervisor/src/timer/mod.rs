@@ -7,69 +7,33 @@ pub mod rtc;
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use rexen_core::time::{PvClock, TscScale};
 use rexen_core::units::Nanos;
 use spin::Once;
 
 use crate::cpu::{features, regs};
 use crate::irq::apic;
+use crate::platform::platform;
 use crate::println;
-
-/// How TSC ticks become nanoseconds, in the form of `vcpu_time_info`: `ns = ((ticks << shift) * mul) >> 32`, where a
-/// negative shift goes right.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Scale {
-    /// Factor, a fraction of 2^32; its top bit is set.
-    pub mul: u32,
-    /// Applied to the ticks first.
-    pub shift: i8,
-}
 
 struct Clock {
     tsc_khz: u64,
-    scale: Scale,
-    /// The TSC at system time 0.
-    start: u64,
+    pv: PvClock,
     /// TSC ticks per nanosecond, times 2^32.
     ticks_per_ns: u64,
     /// Local APIC timer ticks per nanosecond, times 2^32; 0 where the TSC deadline is used.
     apic_per_ns: u64,
 }
 
+/// One tick is one nanosecond: what is assumed until something was measured.
+const FALLBACK: TscScale = TscScale {
+    mul: 1 << 31,
+    shift: 1,
+};
+
 static CLOCK: Once<Clock> = Once::new();
 /// Seconds since 1970 at system time 0.
 static BOOT_SECONDS: AtomicU64 = AtomicU64::new(0);
-
-impl Scale {
-    /// The factor for a TSC of `hz` ticks per second. A `hz` of 0 counts as 1.
-    pub fn for_frequency(hz: u64) -> Self {
-        let mut hz = hz.max(1);
-        let mut shift = 0i8;
-        while hz > 2_000_000_000 {
-            hz >>= 1;
-            shift -= 1;
-        }
-        while hz <= 1_000_000_000 {
-            hz <<= 1;
-            shift += 1;
-        }
-        // 2^32 * 10^9 / hz is now from 2^31 up to, but not including, 2^32.
-        Scale {
-            mul: ((1_000_000_000u64 << 32) / hz) as u32,
-            shift,
-        }
-    }
-
-    /// Nanoseconds in `ticks`.
-    #[inline]
-    pub fn to_ns(self, ticks: u64) -> u64 {
-        let shifted = if self.shift >= 0 {
-            ticks.wrapping_shl(self.shift as u32)
-        } else {
-            ticks >> -self.shift
-        };
-        ((u128::from(shifted) * u128::from(self.mul)) >> 32) as u64
-    }
-}
 
 /// Measures the clocks and starts system time. Needs the local APIC of the boot CPU.
 pub fn init() {
@@ -77,10 +41,16 @@ pub fn init() {
     apic::enable_timer(deadline);
     let (tsc_hz, apic_hz, name) = platform_timer::measure();
     let tsc_khz = (tsc_hz + 500) / 1000;
+    // A machine without a sensible counter would have failed long before.
+    let scale = TscScale::from_khz(tsc_khz).unwrap_or(FALLBACK);
+    let pv = PvClock {
+        tsc: regs::rdtsc(),
+        base: Nanos(0),
+        scale,
+    };
     let clock = Clock {
         tsc_khz,
-        scale: Scale::for_frequency(tsc_khz * 1000),
-        start: regs::rdtsc(),
+        pv,
         ticks_per_ns: ((u128::from(tsc_khz) << 32) / 1_000_000) as u64,
         apic_per_ns: if deadline {
             0
@@ -89,7 +59,9 @@ pub fn init() {
         },
     };
     CLOCK.call_once(|| clock);
-    BOOT_SECONDS.store(rtc::read_seconds(), Relaxed);
+    let fadt = platform().acpi.as_ref().and_then(|a| a.fadt);
+    let century = fadt.map_or(0, |f| f.century);
+    BOOT_SECONDS.store(rtc::read_seconds(century), Relaxed);
     println!("Platform timer is {name}");
     println!(
         "Detected {}.{:03} MHz processor.",
@@ -108,34 +80,23 @@ pub fn tsc_khz() -> u64 {
     CLOCK.get().map_or(1_000_000, |c| c.tsc_khz)
 }
 
-/// The factor from TSC ticks to nanoseconds.
-pub fn scale() -> Scale {
-    CLOCK.get().map_or(
-        Scale {
-            mul: 1 << 31,
-            shift: 1,
-        },
-        |c| c.scale,
-    )
-}
-
-/// The TSC at system time 0.
-pub fn start_tsc() -> u64 {
-    CLOCK.get().map_or(0, |c| c.start)
-}
-
-/// System time at a TSC value.
+/// System time as a function of the TSC, with the factors that guests are given.
 #[inline]
-pub fn ns_at(tsc: u64) -> Nanos {
-    CLOCK.get().map_or(Nanos(0), |c| {
-        Nanos(c.scale.to_ns(tsc.wrapping_sub(c.start)))
-    })
+pub fn clock() -> PvClock {
+    CLOCK.get().map_or(
+        PvClock {
+            tsc: 0,
+            base: Nanos(0),
+            scale: FALLBACK,
+        },
+        |c| c.pv,
+    )
 }
 
 /// System time now.
 #[inline]
 pub fn now_ns() -> Nanos {
-    ns_at(regs::rdtsc())
+    CLOCK.get().map_or(Nanos(0), |c| c.pv.at(regs::rdtsc()))
 }
 
 /// Makes the current CPU's timer fire (vector `TIMER`) at system time `at`, at once if that is past; `None` stops it.
@@ -149,7 +110,8 @@ pub fn set_deadline(at: Option<Nanos>) {
             let ticks = (u128::from(at.0) * u128::from(clock.ticks_per_ns)) >> 32;
             // One tick more, because the product is rounded down.
             clock
-                .start
+                .pv
+                .tsc
                 .saturating_add(u64::try_from(ticks).unwrap_or(u64::MAX))
                 .saturating_add(1)
         });
