@@ -18,6 +18,8 @@ const PART_MIB: usize = 4;
 const GUEST_PART_AT_MIB: usize = 8;
 /// How long a machine may take to switch itself off after the last check.
 const POWER_OFF: Duration = Duration::from_secs(30);
+/// How long a panic may talk.
+const LAST_WORDS: Duration = Duration::from_secs(8);
 /// How far domain 0's clock may be from ours; half of that would be enough on a machine at rest.
 const CLOCK_SLACK_S: u64 = 10;
 
@@ -147,6 +149,8 @@ impl Boot {
             }
             if line.contains(END) {
                 Flow::StopWithin(POWER_OFF)
+            } else if hopeless(line) {
+                Flow::StopWithin(LAST_WORDS)
             } else {
                 Flow::GoOn
             }
@@ -183,12 +187,23 @@ impl Boot {
                 "QEMU ended after {:.1} s ({status})",
                 run.elapsed.as_secs_f32()
             ),
-            End::Stopped => "still on after the last check".to_owned(),
+            End::Stopped => format!("still on after {:.1} s", run.elapsed.as_secs_f32()),
             End::TimedOut => format!("no end within {} s", self.timeout.as_secs()),
         };
         report.add("power-off", run.powered_off() && run.log.contains(END), how);
         Ok((report, run))
     }
+}
+
+/// Whether a line says that nothing more will come of this boot: the hypervisor's panic, or domain 0's end.
+fn hopeless(line: &str) -> bool {
+    [
+        "Panic on CPU",
+        "Domain 0 crashed",
+        "Kernel panic - not syncing",
+    ]
+    .iter()
+    .any(|s| line.contains(s))
 }
 
 /// Makes the check's disk and returns the SHA-256 of the part that domain 0 is to read.
@@ -233,6 +248,13 @@ mod tests {
         assert_eq!(part_sha256(&path, GUEST_PART_AT_MIB).unwrap(), empty);
         assert_ne!(named, empty);
         fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_panic_ends_the_wait_but_warnings_do_not() {
+        assert!(hopeless("(XEN) Panic on CPU 0:"));
+        assert!(hopeless("[    1.0] Kernel panic - not syncing: VFS"));
+        assert!(!hopeless("[    1.0] unchecked MSR access error") && !hopeless("panic=5"));
     }
 
     #[test]
