@@ -14,6 +14,7 @@ pub struct Stack(pub [u8; STACK_BYTES]);
 
 static BOOT_STACK: Lone<Stack> = Lone::new(Stack([0; STACK_BYTES]));
 static START_INFO: Lone<u64> = Lone::new(0);
+static ENTRY_STACK: Lone<u64> = Lone::new(0);
 
 global_asm!(
     ".section .text.start, \"ax\", @progbits",
@@ -22,11 +23,14 @@ global_asm!(
     "    cld",
     "    lea rdi, [rip + {start_info}]",
     "    mov [rdi], rsi",
+    "    lea rdi, [rip + {entry_stack}]",
+    "    mov [rdi], rsp",
     "    lea rsp, [rip + {stack} + {stack_bytes}]",
     "    xor ebp, ebp",
     "    call {rust}",
     "    ud2",
     start_info = sym START_INFO,
+    entry_stack = sym ENTRY_STACK,
     stack = sym BOOT_STACK,
     stack_bytes = const STACK_BYTES,
     rust = sym start,
@@ -90,6 +94,11 @@ pub struct StartInfo {
     pub cmd_line: [u8; 1024],
     pub first_p2m_pfn: u64,
     pub nr_p2m_frames: u64,
+}
+
+/// What rsp was at entry.
+pub fn entry_stack() -> u64 {
+    ENTRY_STACK.get()
 }
 
 /// Where start_info lies.
