@@ -17,6 +17,8 @@ pub mod ptwr;
 #[cfg(test)]
 mod tests;
 
+use rexen_abi::arch_x86::CpuUserRegs;
+
 /// Bytes that the longest x86 instruction has.
 pub const MAX_INSTRUCTION: usize = 15;
 
@@ -86,6 +88,51 @@ impl Registers for Gprs {
     #[inline]
     fn set(&mut self, number: u8, value: u64) {
         self.0[usize::from(number & 15)] = value;
+    }
+}
+
+impl Registers for CpuUserRegs {
+    #[inline]
+    fn get(&self, number: u8) -> u64 {
+        match number & 15 {
+            0 => self.rax,
+            1 => self.rcx,
+            2 => self.rdx,
+            3 => self.rbx,
+            4 => self.rsp,
+            5 => self.rbp,
+            6 => self.rsi,
+            7 => self.rdi,
+            8 => self.r8,
+            9 => self.r9,
+            10 => self.r10,
+            11 => self.r11,
+            12 => self.r12,
+            13 => self.r13,
+            14 => self.r14,
+            _ => self.r15,
+        }
+    }
+    #[inline]
+    fn set(&mut self, number: u8, value: u64) {
+        match number & 15 {
+            0 => self.rax = value,
+            1 => self.rcx = value,
+            2 => self.rdx = value,
+            3 => self.rbx = value,
+            4 => self.rsp = value,
+            5 => self.rbp = value,
+            6 => self.rsi = value,
+            7 => self.rdi = value,
+            8 => self.r8 = value,
+            9 => self.r9 = value,
+            10 => self.r10 = value,
+            11 => self.r11 = value,
+            12 => self.r12 = value,
+            13 => self.r13 = value,
+            14 => self.r14 = value,
+            _ => self.r15 = value,
+        }
     }
 }
 
