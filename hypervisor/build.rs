@@ -1,4 +1,4 @@
-//! Tells the linker how the image is laid out. `link.ld` has the layout; the flags match `docs/building.md`.
+//! Tells the linker how the image is laid out. `link.ld` has the layout.
 fn main() {
     println!("cargo::rerun-if-changed=link.ld");
     let dir = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");

@@ -33,6 +33,7 @@ pub extern "C" fn rust_start(magic: u32, loader_info: u64) -> ! {
     };
     println!("Bootloader: {}", boot.loader_name);
     println!("Command line: {}", boot.options_text());
+    apply_options(boot.options_text());
     let map = MemoryMap::from_raw(boot.memory.iter().copied());
     for r in map.regions() {
         println!(" [{:016x}, {:016x}] {:?}", r.start, r.end - 1, r.kind);
@@ -57,7 +58,7 @@ pub extern "C" fn rust_start(magic: u32, loader_info: u64) -> ! {
     platform::set(Platform { boot, map, acpi });
     let pages = mm::percpu::create(0);
     cpu::desc::fill(0, pages.gdt);
-    let stack = layout::stack_end(0) - info::CPU_INFO_BYTES & !15;
+    let stack = (layout::stack_end(0) - info::CPU_INFO_BYTES) & !15;
     // SAFETY: (1) the stack of CPU 0 is mapped and unused; (2) `on_own_stack` never returns, so nothing is lost with the old
     // one, which stays mapped.
     unsafe {
@@ -86,9 +87,61 @@ extern "C" fn on_own_stack() -> ! {
     smp::shutdown::init();
     smp::flush::init();
     let page = LOW_PAGE.load(Relaxed);
-    smp::start_all(usize::MAX, (page != 0).then_some(page));
+    let options = platform::platform().boot.options_text();
+    smp::start_all(max_cpus(options), (page != 0).then_some(page));
     console::start_input();
     crate::dom0::start()
+}
+
+/// The value of option `name`, or an empty text for one without a value. The last one counts.
+fn option<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    line.split_ascii_whitespace()
+        .rev()
+        .find_map(|word| match word.split_once('=') {
+            Some((key, value)) => (key == name).then_some(value),
+            None => (word == name).then_some(""),
+        })
+}
+
+/// Settings of a serial port: `baud,8n1,port`; what is left out stays.
+fn serial_settings(text: &str, mut settings: serial::Settings) -> serial::Settings {
+    let mut parts = text.split(',');
+    if let Some(baud) = parts.next().and_then(|b| b.split('/').next()?.parse().ok()) {
+        settings.baud = baud;
+    }
+    if let Some(port) = parts
+        .nth(1)
+        .and_then(|p| u16::from_str_radix(p.trim_start_matches("0x"), 16).ok())
+    {
+        settings.port = port;
+    }
+    settings
+}
+
+fn apply_options(line: &str) {
+    let console = option(line, "console").unwrap_or("com1");
+    let chosen = [("com1", serial::COM1), ("com2", serial::COM2)];
+    match chosen
+        .into_iter()
+        .find(|(name, _)| console.split(',').any(|c| c == *name))
+    {
+        Some((name, settings)) => {
+            serial::init(serial_settings(option(line, name).unwrap_or(""), settings))
+        }
+        None => serial::disable(),
+    }
+    let no_reboot =
+        option(line, "noreboot").is_some_and(|v| !["0", "false", "no", "off"].contains(&v));
+    console::panic::NO_REBOOT.store(no_reboot, Relaxed);
+}
+
+fn max_cpus(line: &str) -> usize {
+    if option(line, "nosmp").is_some() {
+        return 1;
+    }
+    option(line, "maxcpus")
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(usize::MAX)
 }
 
 /// Prints why we cannot go on, and stops.

@@ -96,6 +96,10 @@ fn print_stack(from: u64) {
         return;
     }
     let (text, rodata) = crate::mm::code_range();
+    // After an overflow the stack pointer is in the guard page, which is not mapped.
+    let guard_end = (own & !(layout::STACK_BLOCK_BYTES - 1)) + (layout::GUARD_PAGE + 1) * 4096;
+    let in_guard = (guard_end - 4096..guard_end).contains(&from);
+    let from = if in_guard { guard_end } else { from };
     println!("Code addresses on the stack:");
     let mut left = 40;
     for at in (from.next_multiple_of(8)..own).step_by(8) {
