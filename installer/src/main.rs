@@ -169,7 +169,7 @@ fn main() -> ExitCode {
     match run(&cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("rexen: {e}");
+            ui::error(&format!("rexen: {e}"));
             ExitCode::from(e.exit.status())
         }
     }
@@ -206,13 +206,16 @@ fn build(what: What, debug: bool, consent: Consent) -> rexen::Result<()> {
     if what != What::Initramfs {
         let made = rexen::build_hypervisor(&Options { debug })?;
         let boot = hypervisor::install_hypervisor(&made)?;
-        println!("{}", boot.join("xen.gz").display());
-        println!("{}", boot.join("xen-syms").display());
+        ui::result(&format!("{}", boot.join("xen.gz").display()));
+        ui::result(&format!("{}", boot.join("xen-syms").display()));
     }
     if what != What::Hypervisor {
         let kernel = rexen::fetch_debian_kernel(consent)?;
-        println!("{}", kernel.image.display());
-        println!("{}", rexen::initramfs(&kernel, consent)?.display());
+        ui::result(&format!("{}", kernel.image.display()));
+        ui::result(&format!(
+            "{}",
+            rexen::initramfs(&kernel, consent)?.display()
+        ));
     }
     Ok(())
 }

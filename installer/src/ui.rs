@@ -1,6 +1,6 @@
 //! What the user sees while steps run: plain lines, and a spinner where there is a terminal.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,19 +13,34 @@ pub fn set_verbose(on: bool) {
     VERBOSE.store(on, Ordering::Relaxed);
 }
 
+/// A result, on stdout: what a script may want to read.
+pub fn result(text: &str) {
+    // Nobody may be listening any more (`| head`), which is no reason to panic, as println! would.
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// An error or a part of one, on stderr and without indentation.
+pub fn error(text: &str) {
+    to_stderr(text);
+}
+
+fn to_stderr(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 /// Announces a step.
 pub fn step(text: &str) {
-    eprintln!("==> {text}");
+    to_stderr(&format!("==> {text}"));
 }
 
 /// Prints a command before it runs.
 pub fn command(line: &str) {
-    eprintln!("    $ {line}");
+    to_stderr(&format!("    $ {line}"));
 }
 
 /// A remark the user should read.
 pub fn note(text: &str) {
-    eprintln!("    {text}");
+    to_stderr(&format!("    {text}"));
 }
 
 /// A remark for those who asked for more (`-v`).
@@ -70,7 +85,10 @@ impl Wait {
             Some(bar) => bar.set_message(line.to_owned()),
             None if self.said.elapsed() >= Duration::from_secs(10) => {
                 self.said = Instant::now();
-                eprintln!("    {:>3} s: {line}", self.started.elapsed().as_secs());
+                to_stderr(&format!(
+                    "    {:>3} s: {line}",
+                    self.started.elapsed().as_secs()
+                ));
             }
             None => {}
         }

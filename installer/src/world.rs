@@ -69,17 +69,20 @@ fn conclude(report: &Report, run: &Run) -> Result<()> {
     let kept = Cache::open()?.root().join("serial.log");
     fs::write(&kept, run.log.to_string()).map_err(Error::io("write", &kept))?;
     if !report.passed() {
-        eprintln!(
+        ui::error(&format!(
             "--- the last lines of the serial log ---\n{}\n---",
             run.log.tail(40)
-        );
+        ));
         run.complaints.iter().for_each(|line| ui::note(line));
     }
-    print!("{}", report.table());
+    ui::result(report.table().trim_end());
     report
         .verdict()
         .map_err(|e| e.remedy(format!("read {}", kept.display())))?;
-    println!("domain 0 is up: all {} checks passed", report.checks.len());
+    ui::result(&format!(
+        "domain 0 is up: all {} checks passed",
+        report.checks.len()
+    ));
     Ok(())
 }
 
@@ -92,7 +95,7 @@ fn plan(options: &Options) -> Result<()> {
         [] => "all there".to_owned(),
         names => format!("would install {}", names.join(" ")),
     };
-    println!("1. host packages      {packages}");
+    ui::result(&format!("1. host packages      {packages}"));
     let lock = Lock::read(&Lock::path())?;
     for (role, what) in [
         (Role::Kernel, "2. domain 0's kernel"),
@@ -100,9 +103,17 @@ fn plan(options: &Options) -> Result<()> {
     ] {
         let has = lock.of(role).find(|p| cache.has("debian", &p.sha256));
         match (has, lock.of(role).next()) {
-            (Some(p), _) => println!("{what:20}  in the cache: {} {}", p.name, p.version),
-            (None, Some(p)) => println!("{what:20}  would download {}={}", p.name, p.version),
-            (None, None) => println!("{what:20}  would take Debian's newest, with consent"),
+            (Some(p), _) => ui::result(&format!(
+                "{what:20}  in the cache: {} {}",
+                p.name, p.version
+            )),
+            (None, Some(p)) => ui::result(&format!(
+                "{what:20}  would download {}={}",
+                p.name, p.version
+            )),
+            (None, None) => ui::result(&format!(
+                "{what:20}  would take Debian's newest, with consent"
+            )),
         }
     }
     let built = if hypervisor::hypervisor_is_built(options)? {
@@ -110,12 +121,12 @@ fn plan(options: &Options) -> Result<()> {
     } else {
         "would run"
     };
-    println!(
+    ui::result(&format!(
         "3. hypervisor         {built}: {}",
         hypervisor::describe(options)
-    );
-    println!("4. initramfs          image/dom0, busybox and kernel modules, as cpio and gzip");
-    println!("5. boot               QEMU, 2 CPUs, 2 GiB; a shell on a terminal, else the check");
-    println!("cache: {}", cache.root().display());
+    ));
+    ui::result("4. initramfs          image/dom0, busybox and kernel modules, as cpio and gzip");
+    ui::result("5. boot               QEMU, 2 CPUs, 2 GiB; a shell on a terminal, else the check");
+    ui::result(&format!("cache: {}", cache.root().display()));
     Ok(())
 }
