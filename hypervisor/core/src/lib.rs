@@ -18,3 +18,6 @@ pub mod platform;
 pub mod evtchn;
 pub mod sched;
 pub mod time;
+pub mod builder;
+#[cfg(test)]
+pub mod testkit;
