@@ -23,7 +23,6 @@ fn registers() -> Gprs {
 
 /// Instruction, its bytes as GNU as assembles it, operand address and size.
 #[rustfmt::skip]
-#[expect(clippy::identity_op, reason = "addresses are spelled as the instructions spell them")]
 const STORES: &[(&str, &[u8], u64, u8)] = &[
     ("mov %rax,(%rdi)", &[0x48, 0x89, 0x07], r(7), 8),
     ("mov %rsi,(%rbx)", &[0x48, 0x89, 0x33], r(3), 8),
@@ -464,7 +463,7 @@ fn arithmetic_agrees_with_a_model_in_wide_integers() {
         1 << 63,
         u64::MAX,
     ];
-    let mut pick = |random: &mut Random| {
+    let pick = |random: &mut Random| {
         if random.below(2) == 0 {
             interesting[random.below(interesting.len())]
         } else {
