@@ -1,6 +1,6 @@
 //! 16550 serial ports: polled output, interrupts for input.
 
-use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
 
 use crate::cpu::regs::{inb, outb};
 
@@ -35,11 +35,14 @@ pub const COM2: Settings = Settings {
 /// The port in use; 0 means none.
 static PORT: AtomicU16 = AtomicU16::new(0);
 static IRQ: AtomicU64 = AtomicU64::new(0);
-/// Input interrupts are on.
-static LISTENING: AtomicBool = AtomicBool::new(false);
+/// How many bytes an idle port takes at once.
+static FIFO_DEPTH: AtomicU8 = AtomicU8::new(1);
 
 const DATA: u16 = 0;
 const INTERRUPT_ENABLE: u16 = 1;
+/// Read.
+const INTERRUPT_ID: u16 = 2;
+/// Written.
 const FIFO_CONTROL: u16 = 2;
 const LINE_CONTROL: u16 = 3;
 const MODEM_CONTROL: u16 = 4;
@@ -59,6 +62,8 @@ pub fn init(s: Settings) {
     outb(s.port + LINE_CONTROL, s.line);
     outb(s.port + FIFO_CONTROL, 7); // on, both emptied, interrupt at one byte
     outb(s.port + MODEM_CONTROL, 0xb); // DTR, RTS, and OUT2, which lets interrupts through
+    let has_fifo = inb(s.port + INTERRUPT_ID) & 0xc0 == 0xc0;
+    FIFO_DEPTH.store(if has_fifo { 16 } else { 1 }, Relaxed);
     // Nothing there reads as all ones.
     let present = inb(s.port + LINE_STATUS) != 0xff;
     PORT.store(if present { s.port } else { 0 }, Relaxed);
@@ -82,22 +87,29 @@ pub fn write(bytes: &[u8]) {
     if port == 0 {
         return;
     }
+    let depth = FIFO_DEPTH.load(Relaxed);
+    let mut room = 0;
     for &byte in bytes {
         if byte == b'\n' {
-            send(port, b'\r');
+            send(port, b'\r', depth, &mut room);
         }
-        send(port, byte);
+        send(port, byte, depth, &mut room);
     }
 }
 
-fn send(port: u16, byte: u8) {
-    // A port that never gets ready loses bytes rather than time.
-    for _ in 0..100_000 {
-        if inb(port + LINE_STATUS) & CAN_SEND != 0 {
-            break;
+/// Sends a byte. `room` is how many more the port takes without being asked; an empty port takes `depth`.
+fn send(port: u16, byte: u8, depth: u8, room: &mut u8) {
+    if *room == 0 {
+        // A port that never gets ready loses bytes rather than time.
+        for _ in 0..100_000 {
+            if inb(port + LINE_STATUS) & CAN_SEND != 0 {
+                break;
+            }
         }
+        *room = depth;
     }
     outb(port + DATA, byte);
+    *room -= 1;
 }
 
 /// Lets input raise the port's interrupt.
@@ -105,7 +117,6 @@ pub fn listen() {
     let port = PORT.load(Relaxed);
     if port != 0 {
         outb(port + INTERRUPT_ENABLE, 1);
-        LISTENING.store(true, Relaxed);
     }
 }
 

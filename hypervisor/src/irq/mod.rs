@@ -13,7 +13,7 @@ pub mod msi;
 pub mod pci;
 pub mod pic;
 
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use rexen_core::sync::Mutex;
 
@@ -67,11 +67,16 @@ pub fn dispatch(vector: u8) {
     handler(vector);
 }
 
+static REPORTED: AtomicBool = AtomicBool::new(false);
+
 #[cold]
 fn unexpected(vector: u8) {
     if vector != vector::SPURIOUS {
         apic::eoi();
-        println!("irq: nobody wants vector {vector:#x}");
+        // One line is enough: the count of a storm tells nothing more.
+        if !REPORTED.swap(true, Relaxed) {
+            println!("irq: nobody wants vector {vector:#x}");
+        }
     }
 }
 

@@ -76,6 +76,7 @@ pub fn init(map: &MemoryMap, in_use: &[(u64, u64)]) -> Result<(), &'static str> 
         .max()
         .ok_or("memory map: no RAM above 1 MiB")?;
     let ram_end = ram_end.min(layout::END - layout::DIRECT_MAP);
+    free.remove(ram_end, 1 << 52).map_err(ragged)?;
     MAX_MFN.store(ram_end >> 12, Relaxed);
     // SAFETY: only the addresses of linker symbols are used.
     let (image, text, rodata, data, end) = unsafe {
