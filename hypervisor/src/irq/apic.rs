@@ -168,7 +168,7 @@ pub fn send_ipi(cpu: CpuId, vector: u8) {
 
 /// Raises `vector` on every CPU of `cpus` but the current one.
 pub fn send_ipi_mask(cpus: CpuMask, vector: u8) {
-    for cpu in cpus.without(cpu::this_cpu()).iter() {
+    for cpu in crate::smp::members(cpus.without(cpu::this_cpu())) {
         send_ipi(cpu, vector);
     }
 }

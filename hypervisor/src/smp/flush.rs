@@ -1,11 +1,12 @@
 //! Asking other CPUs to forget TLB entries.
 //!
-//! Each CPU has a ticket counter of requests and one of what it has done. The asker takes a ticket on every target,
-//! sends interrupts, and waits until each target has done at least that ticket. Because a target may itself wait with
-//! interrupts off, whoever waits, here or for a lock, serves requests meanwhile.
+//! All requests of the machine are numbered. The asker takes a number, writes it to every target (the highest stays),
+//! sends interrupts, and waits until each target has done at least that number. A target that flushed for a higher number
+//! did so after ours was taken, so it has forgotten what we meant. Because a target may itself wait with interrupts off,
+//! whoever waits, here or for a lock, serves requests meanwhile.
 
 use core::sync::atomic::{
-    AtomicBool, AtomicU64,
+    AtomicU64,
     Ordering::{Acquire, Relaxed, Release, SeqCst},
 };
 
@@ -14,21 +15,41 @@ use rexen_core::units::{CpuId, CpuMask, MAX_CPUS};
 use crate::cpu::{self, regs};
 use crate::irq::{self, apic, vector};
 
-#[repr(align(64))]
-struct Requests {
+/// Numbers of one kind of request to one CPU.
+struct Queue {
     wanted: AtomicU64,
     done: AtomicU64,
-    /// Some request since the last service wants global entries forgotten too.
-    global: AtomicBool,
+}
+
+impl Queue {
+    const NEW: Self = Queue {
+        wanted: AtomicU64::new(0),
+        done: AtomicU64::new(0),
+    };
+
+    /// The number to be served, if something is to be done. Acquire: what the asker changed before is seen.
+    #[inline]
+    fn waiting(&self) -> Option<u64> {
+        let wanted = self.wanted.load(Acquire);
+        (wanted != self.done.load(Relaxed)).then_some(wanted)
+    }
+}
+
+#[repr(align(64))]
+struct Requests {
+    local: Queue,
+    global: Queue,
 }
 
 static REQUESTS: [Requests; MAX_CPUS] = [const {
     Requests {
-        wanted: AtomicU64::new(0),
-        done: AtomicU64::new(0),
-        global: AtomicBool::new(false),
+        local: Queue::NEW,
+        global: Queue::NEW,
     }
 }; MAX_CPUS];
+
+/// The number of the latest request.
+static LATEST: AtomicU64 = AtomicU64::new(0);
 
 /// What to forget.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,54 +76,53 @@ fn flush_this(what: Flush) {
     }
 }
 
+fn requests(cpu: CpuId) -> &'static Requests {
+    &REQUESTS[cpu.0 as usize % MAX_CPUS]
+}
+
 /// Does what other CPUs have asked of the current one. Cheap when there is nothing.
 #[inline]
 pub fn serve() {
-    let requests = &REQUESTS[cpu::this_cpu().0 as usize % MAX_CPUS];
-    if requests.wanted.load(Relaxed) != requests.done.load(Relaxed) {
-        serve_slow(requests);
+    let r = requests(cpu::this_cpu());
+    if let Some(number) = r.global.waiting() {
+        flush_this(Flush::Global);
+        r.global.done.store(number, Release);
+    }
+    if let Some(number) = r.local.waiting() {
+        flush_this(Flush::Local);
+        r.local.done.store(number, Release);
     }
     if super::shutdown::must_halt() {
         cpu::halt_forever();
     }
 }
 
-#[cold]
-fn serve_slow(requests: &Requests) {
-    // Acquire pairs with the asker's release of its page-table change and of `global`.
-    let wanted = requests.wanted.load(Acquire);
-    let global = requests.global.swap(false, SeqCst);
-    flush_this(if global { Flush::Global } else { Flush::Local });
-    requests.done.store(wanted, Release);
-}
-
 /// Flushes the TLBs of `cpus`, the current one included if it is a member, and returns when all have done so.
+///
+/// # Locking
+/// A target that waits for a lock of `rexen_core::sync` serves the request there, so any such lock may be held.
 pub fn flush_tlb(cpus: CpuMask, what: Flush) {
     let this = cpu::this_cpu();
-    let others = CpuMask(cpus.without(this).0 & super::online().0);
     if cpus.contains(this) {
         flush_this(what);
     }
+    let others = CpuMask(cpus.without(this).0 & super::online().0);
     if others.is_empty() {
         return;
     }
-    let mut tickets = [0u64; MAX_CPUS];
-    for cpu in others.iter() {
-        let requests = &REQUESTS[index(cpu)];
-        if what == Flush::Global {
-            requests.global.store(true, SeqCst);
-        }
-        tickets[index(cpu)] = requests.wanted.fetch_add(1, SeqCst) + 1;
+    let queue = |cpu: CpuId| match what {
+        Flush::Local => &requests(cpu).local,
+        Flush::Global => &requests(cpu).global,
+    };
+    let number = LATEST.fetch_add(1, SeqCst) + 1;
+    for cpu in super::members(others) {
+        queue(cpu).wanted.fetch_max(number, SeqCst);
         apic::send_ipi(cpu, vector::TLB_FLUSH);
     }
-    for cpu in others.iter() {
-        while REQUESTS[index(cpu)].done.load(Acquire) < tickets[index(cpu)] {
+    for cpu in super::members(others) {
+        while queue(cpu).done.load(Acquire) < number {
             serve();
             core::hint::spin_loop();
         }
     }
-}
-
-fn index(cpu: CpuId) -> usize {
-    cpu.0 as usize % MAX_CPUS
 }

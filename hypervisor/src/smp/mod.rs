@@ -30,3 +30,14 @@ pub fn nr_online() -> u32 {
 pub fn set_online(cpu: CpuId) {
     ONLINE.fetch_or(CpuMask::one(cpu).0, AcqRel);
 }
+
+/// The members of a set, in ascending order, in as many steps as there are members.
+#[inline]
+pub fn members(cpus: CpuMask) -> impl Iterator<Item = CpuId> {
+    let mut left = cpus.0;
+    core::iter::from_fn(move || {
+        let cpu = (left != 0).then(|| CpuId(left.trailing_zeros()))?;
+        left &= left - 1;
+        Some(cpu)
+    })
+}
