@@ -1,1 +1,549 @@
-//! Tests of the frame room.
+//! Tests of the frame room: every rule of the word, its loop under loom, the allocator against a set.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::testkit::Machine;
+use crate::units::{DomId, Mfn};
+
+const D1: DomId = DomId(1);
+const D2: DomId = DomId(2);
+const TYPES: [FrameType; 8] = [
+    FrameType::None,
+    FrameType::L1,
+    FrameType::L2,
+    FrameType::L3,
+    FrameType::L4,
+    FrameType::SegDesc,
+    FrameType::Shared,
+    FrameType::Writable,
+];
+
+fn assigned() -> Word {
+    apply(Word::PRIVATE, Request::Assign(D1)).unwrap()
+}
+
+fn after(requests: &[Request]) -> Word {
+    requests.iter().fold(assigned(), |w, r| {
+        apply(w, *r).unwrap_or_else(|e| panic!("{w:?} {r:?}: {e:?}"))
+    })
+}
+
+/// Words of `D1` and of nobody with every combination of flags and types, and counts around every limit.
+fn many_words() -> Vec<Word> {
+    let mut words = vec![
+        Word::IO,
+        Word::PRIVATE,
+        Word::FREE,
+        Word::free_head(0),
+        Word::free_head(18),
+    ];
+    let owner = assigned().0 & !0x1_ffff_ffff_ffff;
+    for refs in [0, 1, 2, 3, 4, MAX_REFS - 1, MAX_REFS] {
+        for count in [0, 1, 2, 3, MAX_TYPE_COUNT - 1, MAX_TYPE_COUNT] {
+            for t in 0..8u64 {
+                for flags in 0..16u64 {
+                    words.push(Word(owner | flags << 45 | t << 42 | count << 22 | refs));
+                }
+            }
+        }
+    }
+    words.retain(|w| w.is_sound());
+    words
+}
+
+fn all_requests() -> Vec<Request> {
+    use Request::*;
+    let mut all = vec![
+        GetRef(D1),
+        GetRef(D2),
+        GetRef(DomId::IO),
+        GetRef(DomId::XEN),
+        GetRef(DomId::INVALID),
+        PutRef,
+        PutType,
+        Validated,
+        BeginEnd,
+        End,
+        Pin,
+        Unpin,
+        Assign(D1),
+        Share(D1),
+        Publish,
+        DropAllocation,
+    ];
+    all.extend(
+        TYPES[1..]
+            .iter()
+            .flat_map(|t| [GetType(D1, *t), GetType(D2, *t), GetType(DomId::IO, *t)]),
+    );
+    all
+}
+
+#[test]
+fn a_sound_word_stays_sound_whatever_is_asked() {
+    let words = many_words();
+    assert!(words.len() > 300, "{}", words.len());
+    for w in words {
+        for r in all_requests() {
+            if let Ok(new) = apply(w, r) {
+                assert!(new.is_sound(), "{w:?} {r:?} -> {new:?}");
+                assert!(
+                    new.refs() <= MAX_REFS && new.type_count() <= MAX_TYPE_COUNT,
+                    "{w:?} {r:?} -> {new:?}"
+                );
+                let moved = new.refs() as i64 - w.refs() as i64;
+                let typed = new.type_count() as i64 - w.type_count() as i64;
+                let expected = match r {
+                    Request::GetRef(_) => (1, 0),
+                    Request::PutRef | Request::DropAllocation => (-1, 0),
+                    Request::GetType(..) => (1, 1),
+                    Request::PutType | Request::End => (-1, -1),
+                    Request::Share(_) | Request::Publish => (1, 1),
+                    _ => (0, 0),
+                };
+                assert_eq!((moved, typed), expected, "{w:?} {r:?} -> {new:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn nobody_gets_a_reference_on_what_is_not_allocated_to_the_owner_named() {
+    for w in many_words() {
+        for r in all_requests() {
+            if let Request::GetRef(dom) | Request::GetType(dom, _) = r
+                && (!w.is_allocated() || w.owner() != dom)
+            {
+                assert_eq!(apply(w, r), Err(FrameError::NotOwned), "{w:?} {r:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_type_changes_only_when_nobody_uses_the_old_one() {
+    for w in many_words() {
+        for r in all_requests() {
+            if let Ok(new) = apply(w, r)
+                && new.frame_type() != w.frame_type()
+            {
+                assert_eq!(w.type_count(), 0, "{w:?} {r:?} -> {new:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_checked_type_begins_partial_and_only_validation_makes_it_valid() {
+    for w in many_words() {
+        for r in all_requests() {
+            if let Ok(new) = apply(w, r)
+                && new.is_validated()
+                && !w.is_validated()
+            {
+                assert_eq!(r, Request::Validated);
+                assert!(w.is_partial());
+            }
+        }
+    }
+    for t in TYPES.into_iter().filter(|t| t.is_checked()) {
+        assert!(after(&[Request::GetType(D1, t)]).is_partial());
+    }
+}
+
+#[test]
+fn counts_refuse_before_they_overflow() {
+    let mut seen = 0;
+    for w in many_words().into_iter().filter(|w| w.is_held_by(D1)) {
+        if w.refs() == MAX_REFS {
+            assert_eq!(apply(w, Request::GetRef(D1)), Err(FrameError::Overflow));
+            seen += 1;
+        }
+        let full = w.refs() == MAX_REFS || w.type_count() == MAX_TYPE_COUNT;
+        if full && !w.is_partial() && (w.type_count() == 0 || w.frame_type() != FrameType::None) {
+            let t = if w.type_count() == 0 {
+                FrameType::L1
+            } else {
+                w.frame_type()
+            };
+            assert_eq!(
+                apply(w, Request::GetType(D1, t)),
+                Err(FrameError::Overflow),
+                "{w:?}"
+            );
+            seen += 1;
+        }
+    }
+    assert!(seen > 50);
+}
+
+#[test]
+fn dropping_what_nobody_holds_is_a_bug_and_changes_nothing() {
+    use Request::*;
+    for (w, r) in [
+        (assigned(), PutRef),
+        (assigned(), PutType),
+        (assigned(), End),
+        (assigned(), BeginEnd),
+        (assigned(), Validated),
+        (assigned(), Pin),
+        (Word::IO, PutRef),
+        (Word::IO, PutType),
+        (Word::FREE, PutRef),
+        (Word::free_head(3), PutType),
+        (after(&[GetType(D1, FrameType::Writable)]), PutRef),
+        (after(&[GetType(D1, FrameType::L1)]), PutType),
+        (
+            after(&[GetType(D1, FrameType::L1), Validated, Pin]),
+            PutType,
+        ),
+        (
+            after(&[GetType(D1, FrameType::L1), Validated, Pin]),
+            BeginEnd,
+        ),
+        (after(&[GetType(D1, FrameType::SegDesc), Validated]), Pin),
+        (after(&[GetType(D1, FrameType::L1)]), Pin),
+        (assigned(), Assign(D2)),
+        (assigned(), Share(D2)),
+        (Word::FREE, Assign(D2)),
+        (Word::IO, Assign(D2)),
+        (Word::IO, Publish),
+    ] {
+        assert_eq!(apply(w, r), Err(FrameError::Bug), "{w:?} {r:?}");
+    }
+    assert_eq!(
+        apply(after(&[DropAllocation]), PutRef),
+        Err(FrameError::Bug),
+        "the last reference went already"
+    );
+}
+
+#[test]
+fn the_last_use_of_a_checked_type_has_to_let_go_of_its_contents() {
+    use Request::*;
+    let valid = after(&[GetType(D1, FrameType::L2), Validated]);
+    assert_eq!(apply(valid, PutType), Err(FrameError::LastUse));
+    let twice = apply(valid, GetType(D1, FrameType::L2)).unwrap();
+    assert_eq!(apply(twice, PutType), Ok(valid));
+    assert_eq!(apply(twice, BeginEnd), Err(FrameError::Bug));
+    let partial = apply(valid, BeginEnd).unwrap();
+    assert!(partial.is_partial() && !partial.is_validated());
+    assert_eq!(
+        apply(partial, GetType(D1, FrameType::L2)),
+        Err(FrameError::Partial)
+    );
+    assert_eq!(
+        apply(partial, GetType(D1, FrameType::L1)),
+        Err(FrameError::TypeConflict)
+    );
+    assert_eq!(apply(partial, End).unwrap().type_count(), 0);
+}
+
+#[test]
+fn a_pin_holds_the_type_and_is_undone_once() {
+    use Request::*;
+    let pinned = after(&[GetType(D1, FrameType::L4), Validated, Pin]);
+    assert_eq!(apply(pinned, Pin), Err(FrameError::AlreadyPinned));
+    let unpinned = apply(pinned, Unpin).unwrap();
+    assert_eq!(unpinned.type_count(), 1);
+    assert_eq!(apply(unpinned, Unpin), Err(FrameError::NotPinned));
+}
+
+#[test]
+fn a_frame_given_back_lives_until_its_last_use_and_gets_no_new_one() {
+    use Request::*;
+    let w = after(&[GetRef(D1), DropAllocation]);
+    assert_eq!(w.refs(), 1);
+    assert_eq!(apply(w, GetRef(D1)), Err(FrameError::NotOwned));
+    assert_eq!(
+        apply(w, GetType(D1, FrameType::Writable)),
+        Err(FrameError::NotOwned)
+    );
+    assert_eq!(apply(w, DropAllocation), Err(FrameError::NotAllocated));
+    assert_eq!(apply(w, PutRef).unwrap().refs(), 0);
+}
+
+#[test]
+fn shared_frames_can_be_mapped_and_never_become_tables() {
+    let shared = apply(Word::PRIVATE, Request::Share(D1)).unwrap();
+    assert!(apply(shared, Request::GetType(D1, FrameType::Writable)).is_ok());
+    assert_eq!(
+        apply(shared, Request::GetType(D1, FrameType::L1)),
+        Err(FrameError::TypeConflict)
+    );
+    let published = apply(Word::PRIVATE, Request::Publish).unwrap();
+    assert!(apply(published, Request::GetRef(DomId::XEN)).is_ok());
+    assert_eq!(
+        apply(published, Request::GetType(DomId::XEN, FrameType::Writable)),
+        Err(FrameError::TypeConflict)
+    );
+    assert_eq!(
+        apply(Word::PRIVATE, Request::GetRef(DomId::XEN)),
+        Err(FrameError::NotOwned)
+    );
+}
+
+#[test]
+fn a_zeroed_table_is_no_ram() {
+    let m = Machine::new(4, 1);
+    let word = m.frames().word(Mfn(2));
+    assert!(word.is_io() && word.owner() == DomId::IO && word == Word(0));
+    assert_eq!(m.frames().word(Mfn(4)), Word::IO);
+    assert!(m.frames().get(Mfn(u64::MAX)).is_none());
+}
+
+#[test]
+fn owners_survive_packing() {
+    for dom in [D1, D2, DomId(0), DomId(0x7fef), DomId::XEN] {
+        assert_eq!(
+            apply(Word::PRIVATE, Request::Assign(dom)).unwrap().owner(),
+            dom
+        );
+    }
+    assert_eq!(Word::PRIVATE.owner(), DomId::XEN);
+    assert_eq!(Word::FREE.owner(), DomId::INVALID);
+    assert!(!assigned().is_free() && !assigned().is_io());
+}
+
+#[test]
+fn a_changed_type_asks_for_a_flush_by_the_old_types_end() {
+    let m = Machine::new(4, 4);
+    m.give(D1, [1]);
+    let info = m.frames().get(Mfn(1)).unwrap();
+    assert_eq!(
+        info.get_type(D1, FrameType::Writable).unwrap().flush,
+        None,
+        "never used before"
+    );
+    assert_eq!(info.put_type(|| 77).unwrap(), Put::Held);
+    assert_eq!(
+        info.get_type(D1, FrameType::Writable).unwrap().flush,
+        None,
+        "same type again"
+    );
+    assert_eq!(info.put_type(|| 78).unwrap(), Put::Held);
+    assert_eq!(
+        info.get_type(D1, FrameType::L1).unwrap(),
+        Taken {
+            flush: Some(78),
+            validate: true
+        }
+    );
+    info.set_progress(Progress {
+        index: 512,
+        child: true,
+        owned: true,
+    });
+    assert_eq!(
+        info.progress(),
+        Progress {
+            index: 512,
+            child: true,
+            owned: true
+        }
+    );
+    assert_eq!(info.end_type(91).unwrap(), Put::Held);
+    assert_eq!(
+        info.get_type(D1, FrameType::Writable).unwrap().flush,
+        Some(91)
+    );
+}
+
+#[test]
+fn the_put_that_is_not_the_last_leaves_the_stamp() {
+    let m = Machine::new(4, 4);
+    m.give(D1, [1]);
+    let info = m.frames().get(Mfn(1)).unwrap();
+    let _ = info.get_type(D1, FrameType::Writable).unwrap();
+    let _ = info.get_type(D1, FrameType::Writable).unwrap();
+    let _ = info
+        .put_type(|| unreachable!("only the last one needs the clock"))
+        .unwrap();
+}
+
+mod races {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::sync::atomic::{AtomicU64, Ordering};
+
+    impl Word64 for AtomicU64 {
+        fn load(&self) -> u64 {
+            AtomicU64::load(self, Ordering::Acquire)
+        }
+        fn compare_exchange(&self, old: u64, new: u64) -> Result<u64, u64> {
+            AtomicU64::compare_exchange(self, old, new, Ordering::AcqRel, Ordering::Acquire)
+        }
+    }
+
+    fn get(word: &AtomicU64, t: FrameType) -> bool {
+        update(word, Request::GetType(D1, t), |_| ()).is_ok()
+    }
+
+    #[test]
+    fn a_frame_never_becomes_table_and_writable_at_once() {
+        loom::model(|| {
+            let word = Arc::new(AtomicU64::new(assigned().0));
+            let other = word.clone();
+            let mapper = loom::thread::spawn(move || get(&other, FrameType::Writable));
+            let table = get(&word, FrameType::L1);
+            let writable = mapper.join().unwrap();
+            assert!(table != writable, "exactly one wins");
+        });
+    }
+
+    #[test]
+    fn exactly_one_of_two_racing_puts_frees_the_frame() {
+        loom::model(|| {
+            let start = after(&[
+                Request::GetRef(D1),
+                Request::GetRef(D1),
+                Request::DropAllocation,
+            ]);
+            let word = Arc::new(AtomicU64::new(start.0));
+            let other = word.clone();
+            let put = |w: &AtomicU64| update(w, Request::PutRef, |_| ()).unwrap().1.refs() == 0;
+            let first = loom::thread::spawn(move || put(&other));
+            let second = put(&word);
+            assert!(first.join().unwrap() != second);
+        });
+    }
+
+    #[test]
+    fn a_frame_that_is_freed_by_one_cannot_be_taken_by_another() {
+        loom::model(|| {
+            let word = Arc::new(AtomicU64::new(assigned().0));
+            let other = word.clone();
+            let taker =
+                loom::thread::spawn(move || update(&*other, Request::GetRef(D1), |_| ()).is_ok());
+            let freed = update(&*word, Request::DropAllocation, |_| ())
+                .unwrap()
+                .1
+                .refs()
+                == 0;
+            assert!(taker.join().unwrap() != freed);
+        });
+    }
+
+    #[test]
+    fn whoever_retypes_a_frame_sees_the_stamp_of_its_last_writable_use() {
+        loom::model(|| {
+            let start = after(&[Request::GetType(D1, FrameType::Writable)]);
+            let word = Arc::new(AtomicU64::new(start.0));
+            let stamp = Arc::new(AtomicU64::new(0));
+            let (w, s) = (word.clone(), stamp.clone());
+            let unmapper = loom::thread::spawn(move || {
+                update(&*w, Request::PutType, |old| {
+                    if old.type_count() == 1 {
+                        s.store(7, Ordering::Relaxed);
+                    }
+                })
+                .unwrap();
+            });
+            if get(&word, FrameType::L1) {
+                assert_eq!(stamp.load(Ordering::Relaxed), 7);
+            }
+            unmapper.join().unwrap();
+        });
+    }
+}
+
+#[test]
+fn the_allocator_prefers_high_memory_and_keeps_below_a_limit() {
+    let m = Machine::new(64, 64);
+    let mut buddy = m.buddy(0);
+    assert_eq!(buddy.free_frames(), 63, "frame 0 is never used");
+    assert!(buddy.alloc(0, 64).unwrap().0 >= 32);
+    for _ in 0..7 {
+        assert!(buddy.alloc(0, 15).unwrap().0 < 8);
+    }
+    assert_eq!(buddy.alloc(0, 15), None);
+    assert_eq!(buddy.alloc(0, 12), None);
+    assert_eq!(buddy.alloc(0, 0), None);
+    assert_eq!(buddy.alloc(6, 64), None);
+    assert_eq!(buddy.alloc(u32::MAX, 64), None);
+}
+
+#[test]
+fn the_allocator_takes_back_only_what_nobody_uses() {
+    let m = Machine::new(64, 32);
+    let mut buddy = m.buddy(16);
+    let got = buddy.alloc(1, 64).unwrap();
+    m.frames().get(got).unwrap().assign(D1).unwrap();
+    let free = buddy.free_frames();
+    for (mfn, order) in [
+        (got, 0),
+        (got, 1),
+        (Mfn(31), 0),
+        (Mfn(33), 0),
+        (Mfn(64), 0),
+        (Mfn(0), 0),
+        (Mfn(9), 1),
+    ] {
+        assert_eq!(
+            buddy.free(mfn, order),
+            Err(FrameError::Bug),
+            "{mfn:?} {order}"
+        );
+    }
+    assert_eq!(buddy.free(Mfn(16), 19), Err(FrameError::Bug));
+    assert_eq!(buddy.free_frames(), free);
+    let _ = m.frames().get(got).unwrap().drop_allocation().unwrap();
+    buddy.free(got, 1).unwrap();
+    assert_eq!(buddy.free(got, 1), Err(FrameError::Bug), "twice");
+    assert_eq!(buddy.alloc(4, 64), Some(Mfn(16)), "all merged again");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn the_allocator_never_gives_a_frame_twice_and_loses_none(
+        start in 0u64..40,
+        ops in prop::collection::vec((any::<bool>(), 0u32..5, 12u32..22, any::<usize>()), 1..120),
+    ) {
+        let m = Machine::new(300, 256);
+        let mut buddy = m.buddy(start);
+        let all = buddy.free_frames();
+        prop_assert_eq!(all, 256 - start.max(1));
+        let mut held: Vec<(Mfn, u32)> = Vec::new();
+        let mut used = BTreeSet::new();
+        for (alloc, order, bits, pick) in ops {
+            if alloc {
+                let limit = (1u64 << bits) >> 12;
+                match buddy.alloc(order, bits) {
+                    Some(mfn) => {
+                        prop_assert_eq!(mfn.0 % (1 << order), 0);
+                        prop_assert!(mfn.0 >= start.max(1) && mfn.0 + (1 << order) <= limit.min(256));
+                        for i in 0..1 << order {
+                            prop_assert!(used.insert(mfn.0 + i));
+                            prop_assert_eq!(m.frames().word(Mfn(mfn.0 + i)), Word::PRIVATE);
+                        }
+                        held.push((mfn, order));
+                    }
+                    None => {
+                        let fits = |b: u64| b != 0 && b >= start && b + (1 << order) <= limit.min(256)
+                            && (b..b + (1 << order)).all(|f| !used.contains(&f));
+                        prop_assert!(!(0..256u64).step_by(1 << order).any(fits));
+                    }
+                }
+            } else if !held.is_empty() {
+                let (mfn, order) = held.swap_remove(pick % held.len());
+                buddy.free(mfn, order).unwrap();
+                (0..1 << order).for_each(|i| assert!(used.remove(&(mfn.0 + i))));
+            }
+            prop_assert_eq!(buddy.free_frames() + used.len() as u64, all);
+        }
+        for (mfn, order) in held {
+            buddy.free(mfn, order).unwrap();
+        }
+        let fresh = Machine::new(300, 256);
+        let mut other = fresh.buddy(start);
+        for order in (0..8).rev() {
+            while let Some(mfn) = other.alloc(order, 64) {
+                prop_assert_eq!(buddy.alloc(order, 64).map(|m| m.0 >> order != 0), Some(mfn.0 >> order != 0), "all merged");
+            }
+        }
+    }
+}
