@@ -136,6 +136,27 @@ impl Registers for CpuUserRegs {
     }
 }
 
+/// The guest's frame as words, for the hot paths: each register is one table look-up away.
+///
+/// Laid out as `struct cpu_user_regs`, so that the hypervisor, which may do so, can look at its frame as this.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(transparent)]
+pub struct FrameWords(pub [u64; size_of::<CpuUserRegs>() / 8]);
+
+/// Which word of the frame holds each register, by x86 number.
+const FRAME_WORD: [u8; 16] = [10, 11, 12, 5, 19, 4, 13, 14, 9, 8, 7, 6, 3, 2, 1, 0];
+
+impl Registers for FrameWords {
+    #[inline]
+    fn get(&self, number: u8) -> u64 {
+        self.0[usize::from(FRAME_WORD[usize::from(number & 15)])]
+    }
+    #[inline]
+    fn set(&mut self, number: u8, value: u64) {
+        self.0[usize::from(FRAME_WORD[usize::from(number & 15)])] = value;
+    }
+}
+
 /// Bases of the two segments that have one in 64-bit code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SegBases {

@@ -2,7 +2,7 @@
 //!
 //! A Linux kernel stores directly to its live page tables (`xchg` in ptep_get_and_clear, `lock btr` in
 //! ptep_set_wrprotect, ...), which are mapped read-only; each such store faults, and this is what explains it. The
-//! caller compares [`Store::va`] with the fault address, then loops: read the entry, [`Store::compute`], check the new
+//! caller asks [`quick_store`], then [`decode_store`]. It compares [`Store::va`] with the fault address, then loops: read the entry, [`Store::compute`], check the new
 //! entry, compare-exchange, and once that worked, put back register and flags and step over the instruction.
 
 use super::decode::{Cursor, ModRm, Prefixes, Truncated};
@@ -78,64 +78,66 @@ enum Bit {
     Complement,
 }
 
+/// What nearly all stores of a kernel to its page tables are: `mov` or `xchg` of 8 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct QuickStore {
+    /// The new entry.
+    pub entry: u64,
+    /// Bytes of the instruction.
+    pub len: u8,
+    /// Whether [`QuickStore::register`] gets the old entry (`xchg`). No flag changes.
+    pub exchanges: bool,
+    /// The source operand's register.
+    pub register: u8,
+}
+
+/// Recognises `mov [base + disp], r64` and `xchg` without SIB, storing to the 8-byte aligned `fault_va`.
+///
+/// Small, and apart from [`decode_store`], so that its result stays in registers. `None` says nothing: ask
+/// [`decode_store`].
+#[inline]
+pub fn quick_store<R: Registers>(bytes: &[u8], regs: &R, fault_va: u64) -> Option<QuickStore> {
+    let head = u64::from_le_bytes(*bytes.first_chunk::<8>()?);
+    // REX.W with any of R, X, B; then the opcode.
+    let exchanges = match head & 0xfff8 {
+        0x8748 => true,
+        0x8948 => false,
+        _ => return None,
+    };
+    let modrm = (head >> 16) as u8;
+    let low = modrm & 7;
+    // Compared one by one, with the likeliest first: a jump through a table costs more than it saves.
+    let (displacement, len) = if modrm < 0x40 && low != 5 {
+        (0, 3)
+    } else if modrm & 0xc0 == 0x40 {
+        ((head >> 24) as i8 as u64, 4)
+    } else if modrm & 0xc0 == 0x80 {
+        ((head >> 24) as i32 as u64, 7)
+    } else {
+        return None;
+    };
+    let va = regs
+        .get(low | (head << 3) as u8 & 8)
+        .wrapping_add(displacement);
+    if low == 4 || va != fault_va || va & 7 != 0 {
+        return None;
+    }
+    let register = (modrm >> 3) & 7 | (head << 1) as u8 & 8;
+    Some(QuickStore {
+        entry: regs.get(register),
+        len,
+        exchanges,
+        register,
+    })
+}
+
 /// Decodes the store at the start of `bytes` (up to 15, from `rip` on), executed by 64-bit code.
 ///
 /// `bases` are the live segment bases; `flags` the guest's rflags (only DF matters).
 ///
 /// # Errors
 /// [`Unsupported`]: another instruction, a register operand, or an operand that is not naturally aligned.
-#[inline]
 pub fn decode_store<R: Registers>(
-    bytes: &[u8],
-    regs: &R,
-    rip: u64,
-    flags: u64,
-    bases: SegBases,
-) -> Result<Store, Unsupported> {
-    if let Some(head) = bytes.first_chunk::<8>()
-        && let Some(store) = quick(u64::from_le_bytes(*head), regs)
-    {
-        return Ok(store);
-    }
-    general(bytes, regs, rip, flags, bases)
-}
-
-/// `mov [base + disp], r64` and `xchg`, without SIB: nearly all stores that a kernel makes. `head` is the first 8 bytes.
-#[inline]
-fn quick<R: Registers>(head: u64, regs: &R) -> Option<Store> {
-    let rex = head as u8;
-    let opcode = (head >> 8) as u8;
-    // 0x87 or 0x89, both with REX.W.
-    if rex & 0xf8 != 0x48 || !matches!(opcode, 0x87 | 0x89) {
-        return None;
-    }
-    let modrm = (head >> 16) as u8;
-    let low = modrm & 7;
-    let (displacement, len) = match modrm >> 6 {
-        0 if low != 5 => (0, 3),
-        1 => ((head >> 24) as i8 as u64, 4),
-        2 => ((head >> 24) as i32 as u64, 7),
-        _ => return None,
-    };
-    let va = regs.get(low | (rex & 1) << 3).wrapping_add(displacement);
-    if low == 4 || va & 7 != 0 {
-        return None;
-    }
-    let register = (modrm >> 3) & 7 | (rex & 4) << 1;
-    let op = if opcode == 0x87 { Op::Xchg } else { Op::Mov };
-    Some(Store {
-        va,
-        size: 8,
-        len,
-        op,
-        register,
-        operand: regs.get(register),
-        other: 0,
-    })
-}
-
-#[inline(never)]
-fn general<R: Registers>(
     bytes: &[u8],
     regs: &R,
     rip: u64,

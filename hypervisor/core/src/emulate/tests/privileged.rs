@@ -821,3 +821,33 @@ fn the_guest_frame_numbers_its_registers_as_x86_does() {
     assert_eq!(seen, [108, 109, 110, 111, 112, 113, 114, 115]);
     assert!((0..16).all(|number| frame.get(number) == 100 + u64::from(number)));
 }
+
+#[test]
+fn the_frame_as_words_is_laid_out_as_the_frame() {
+    let mut words = FrameWords::default();
+    for number in 0..16 {
+        words.set(number, 100 + u64::from(number));
+        assert_eq!(words.get(number), 100 + u64::from(number));
+    }
+    let offsets = [
+        core::mem::offset_of!(CpuUserRegs, rax),
+        core::mem::offset_of!(CpuUserRegs, rcx),
+        core::mem::offset_of!(CpuUserRegs, rdx),
+        core::mem::offset_of!(CpuUserRegs, rbx),
+        core::mem::offset_of!(CpuUserRegs, rsp),
+        core::mem::offset_of!(CpuUserRegs, rbp),
+        core::mem::offset_of!(CpuUserRegs, rsi),
+        core::mem::offset_of!(CpuUserRegs, rdi),
+        core::mem::offset_of!(CpuUserRegs, r8),
+        core::mem::offset_of!(CpuUserRegs, r9),
+        core::mem::offset_of!(CpuUserRegs, r10),
+        core::mem::offset_of!(CpuUserRegs, r11),
+        core::mem::offset_of!(CpuUserRegs, r12),
+        core::mem::offset_of!(CpuUserRegs, r13),
+        core::mem::offset_of!(CpuUserRegs, r14),
+        core::mem::offset_of!(CpuUserRegs, r15),
+    ];
+    for (number, offset) in offsets.into_iter().enumerate() {
+        assert_eq!(words.0[offset / 8], 100 + number as u64);
+    }
+}

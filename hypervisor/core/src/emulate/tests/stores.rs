@@ -1,7 +1,7 @@
 //! Stores: every form that is known, every one that must not be, and what they compute.
 
 use super::*;
-use crate::emulate::ptwr::{Unsupported, decode_store};
+use crate::emulate::ptwr::{QuickStore, Unsupported, decode_store, quick_store};
 
 const RIP: u64 = 0xffff_ffff_8100_0000;
 const FS: u64 = 0x1000_0000;
@@ -228,6 +228,76 @@ fn random_bytes_never_panic_and_decode_to_at_most_15_bytes() {
         assert!(update.writes || update.entry == old);
     }
     assert!(decoded > 1000, "{decoded}");
+}
+
+#[test]
+fn the_quick_path_takes_mov_and_xchg_of_8_bytes_and_says_what_the_other_says() {
+    let mut random = Random::new(4);
+    let mut taken = [0; 2];
+    for round in 0..200_000 {
+        let mut code: [u8; 15] = core::array::from_fn(|_| random.next() as u8);
+        if round & 7 != 0 {
+            code[0] = 0x40 | random.below(16) as u8;
+            code[1] = 0x86 + random.below(4) as u8;
+        }
+        let regs = Gprs(core::array::from_fn(|_| random.next() & !7));
+        let general = decode_store(&code, &regs, RIP, 0, BASES);
+        let va = general.map_or(0, |store| store.va);
+        let Some(quick) = quick_store(&code, &regs, va) else {
+            continue;
+        };
+        taken[usize::from(quick.exchanges)] += 1;
+        let store = general.unwrap();
+        let update = store.compute(0x1234, 0);
+        assert_eq!(
+            (quick.entry, quick.len, store.size),
+            (update.entry, store.len, 8),
+            "{code:x?}"
+        );
+        assert_eq!(
+            update.writeback,
+            quick.exchanges.then_some((quick.register, 0x1234)),
+            "{code:x?}"
+        );
+        assert_eq!(
+            quick_store(&code, &regs, va ^ 8),
+            None,
+            "another place than the one that faulted"
+        );
+    }
+    assert!(taken.iter().all(|count| *count > 1000), "{taken:?}");
+}
+
+#[test]
+fn the_quick_path_takes_what_linux_compiles_to() {
+    let regs = registers();
+    // mov %rsi,(%rbx); xchg %rax,(%rdi); mov %rdx,-8(%rbp); mov %rcx,0x12340(%r15)
+    let expect = |code: &[u8], va, register, exchanges| {
+        let mut padded = code.to_vec();
+        padded.resize(15, 0xcc);
+        let entry = regs.get(register);
+        let expected = QuickStore {
+            entry,
+            len: code.len() as u8,
+            exchanges,
+            register,
+        };
+        assert_eq!(quick_store(&padded, &regs, va), Some(expected), "{code:x?}");
+    };
+    expect(&[0x48, 0x89, 0x33], r(3), 6, false);
+    expect(&[0x48, 0x87, 0x07], r(7), 0, true);
+    expect(&[0x48, 0x89, 0x55, 0xf8], r(5) - 8, 2, false);
+    expect(
+        &[0x49, 0x89, 0x8f, 0x40, 0x23, 0x01, 0x00],
+        r(15) + 0x12340,
+        1,
+        false,
+    );
+    assert_eq!(
+        quick_store(&[0x48, 0x89, 0x33], &regs, r(3)),
+        None,
+        "too few bytes to look at in one go"
+    );
 }
 
 /// One whole instruction: the entry, rflags and registers after it.
