@@ -21,3 +21,4 @@ pub mod time;
 pub mod builder;
 #[cfg(test)]
 pub mod testkit;
+pub mod options;
