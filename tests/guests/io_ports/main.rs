@@ -130,7 +130,7 @@ fn bitmap(refused: Result<u8, (u64, u64)>) {
 fn from_user_mode() {
     let space = user::Space::new();
     space.load(read_port());
-    let mut iopl_is_the_users = |iopl, vector| {
+    let iopl_is_the_users = |iopl, vector| {
         set_iopl(iopl);
         check_eq!(
             user::run(user::start_frame()).vector,

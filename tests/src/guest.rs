@@ -1,0 +1,199 @@
+//! The bare guests of tests/guests: their names, how one is booted, and the verdict that it prints.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use rexen_installer::{Flow, Qemu, build_guests, tree};
+
+use crate::host::Host;
+use crate::slots::Slot;
+
+/// How long a guest may take, with the boot of the hypervisor: a loaded machine needs some patience.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// Lines that say that no verdict will come any more.
+const LAST_WORDS: [&str; 3] = ["Panic on CPU", "Domain 0 crashed", "domain 0 crashed"];
+
+/// What came of a guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// All its checks hold.
+    Pass(String),
+    /// Some check does not hold; each such check has a line of its own in the log.
+    Fail(String),
+    /// The test does not apply to this machine; why.
+    Skip(String),
+    /// The guest printed no verdict: it or the hypervisor died, or time ran out.
+    Broken,
+}
+
+impl Verdict {
+    /// Reads the verdict of guest `name` from a serial line.
+    pub fn parse(name: &str, line: &str) -> Option<Self> {
+        let rest = line.split_once("GUEST ")?.1.strip_prefix(name)?;
+        let (verdict, detail) = rest.strip_prefix(' ')?.split_once(' ')?;
+        let detail = detail.trim_end().to_owned();
+        match verdict {
+            "PASS" => Some(Self::Pass(detail)),
+            "FAIL" => Some(Self::Fail(detail)),
+            "SKIP" => Some(Self::Skip(detail)),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pass(detail) => write!(f, "pass: {detail}"),
+            Self::Fail(detail) => write!(f, "fail: {detail}"),
+            Self::Skip(why) => write!(f, "skip: {why}"),
+            Self::Broken => write!(f, "broken: no verdict"),
+        }
+    }
+}
+
+/// The names of all guests: the folders of tests/guests that have a `main.rs`.
+///
+/// # Panics
+/// The folder cannot be read.
+pub fn names() -> Vec<String> {
+    let folder = tree::root().join("tests/guests");
+    let entries = std::fs::read_dir(&folder).expect("tests/guests can be read");
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter(|entry| entry.path().join("main.rs").exists())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    names
+}
+
+/// The image of one guest; all of them are built together, once.
+fn image(name: &str) -> PathBuf {
+    static IMAGES: OnceLock<Vec<(String, PathBuf)>> = OnceLock::new();
+    let images = IMAGES.get_or_init(|| {
+        let names = names();
+        let borrowed: Vec<&str> = names.iter().map(String::as_str).collect();
+        match build_guests(&borrowed) {
+            Ok(paths) => names.into_iter().zip(paths).collect(),
+            Err(error) => panic!("building the guests: {error}"),
+        }
+    });
+    let found = images.iter().find(|(guest, _)| guest == name);
+    found
+        .unwrap_or_else(|| panic!("there is no guest {name} in tests/guests"))
+        .1
+        .clone()
+}
+
+/// Boots one guest as domain 0 and waits for its verdict; also the serial log.
+///
+/// # Panics
+/// Something does not build, or QEMU cannot be started.
+pub fn boot(host: Host, name: &str) -> (Verdict, String) {
+    let (hypervisor, guest) = (host.image(), image(name));
+    let _slot = Slot::take();
+    let machine = Qemu::new(hypervisor)
+        .memory_mib(256)
+        .append("console=com1 com1=115200,8n1 dom0_mem=64M noreboot loglvl=all")
+        .module(guest, name)
+        .timeout(DEADLINE);
+    let mut verdict = Verdict::Broken;
+    let run = machine.run_until(|line| {
+        if let Some(parsed) = Verdict::parse(name, line) {
+            verdict = parsed;
+            return Flow::Stop;
+        }
+        if LAST_WORDS.iter().any(|words| line.contains(words)) {
+            return Flow::StopWithin(Duration::from_secs(1));
+        }
+        Flow::GoOn
+    });
+    match run {
+        Ok(run) => (verdict, run.log.to_string()),
+        Err(error) => panic!("running QEMU: {error}"),
+    }
+}
+
+/// Boots one guest and demands that it passes, or skips with a reason.
+///
+/// # Panics
+/// It does not.
+pub fn demand(host: Host, name: &str) {
+    let (verdict, log) = boot(host, name);
+    match verdict {
+        Verdict::Pass(_) => {}
+        Verdict::Skip(why) => println!("guest {name} on {host:?} skipped: {why}"),
+        Verdict::Fail(_) | Verdict::Broken => {
+            panic!("guest {name} on {host:?}: {verdict}\n{log}")
+        }
+    }
+}
+
+/// Defines one test per guest on one hypervisor, and one that holds the list against the folders.
+#[macro_export]
+macro_rules! guest_tests {
+    ($host:expr; $($name:ident)+) => {
+        $(
+            #[test]
+            #[ignore = "boots QEMU: cargo test -p rexen-tests -- --ignored"]
+            fn $name() {
+                $crate::guest::demand($host, stringify!($name));
+            }
+        )+
+
+        #[test]
+        fn every_guest_has_its_test() {
+            let mut listed = vec![$(stringify!($name)),+];
+            listed.sort_unstable();
+            assert_eq!(listed, $crate::guest::names());
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_is_read_wherever_it_starts_on_the_line() {
+        let pass = Some(Verdict::Pass("12 checks".to_owned()));
+        assert_eq!(Verdict::parse("timer", "GUEST timer PASS 12 checks"), pass);
+        assert_eq!(
+            Verdict::parse("timer", "(d0) GUEST timer PASS 12 checks\r"),
+            pass
+        );
+        assert_eq!(
+            Verdict::parse("timer", "GUEST timer FAIL 1 of 12 checks"),
+            Some(Verdict::Fail("1 of 12 checks".to_owned()))
+        );
+        assert_eq!(
+            Verdict::parse("vcpus", "GUEST vcpus SKIP one vcpu only"),
+            Some(Verdict::Skip("one vcpu only".to_owned()))
+        );
+    }
+
+    #[test]
+    fn what_is_no_verdict_of_this_guest_is_none() {
+        for line in [
+            "GUEST timer_two PASS 12 checks",
+            "GUEST iret PASS 12 checks",
+            "GUEST timer PASS",
+            "GUEST timer MAYBE 1",
+            "GUEST-CHECK timer: got 1, expected 2",
+            "(XEN) Guest Loglevel: Nothing",
+            "",
+        ] {
+            assert_eq!(Verdict::parse("timer", line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_guest_is_a_folder_with_a_main() {
+        let names = names();
+        assert!(names.contains(&"hypercall_abi".to_owned()), "{names:?}");
+        assert!(!names.contains(&"src".to_owned()));
+    }
+}
