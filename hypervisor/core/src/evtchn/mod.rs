@@ -28,6 +28,15 @@ mod two_level;
 mod vcpu;
 mod virq;
 
+#[cfg(test)]
+mod guest;
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+pub(crate) mod ram;
+#[cfg(test)]
+mod tests;
+
 pub use error::EvtchnError;
 pub use fifo::{CONTROL_BLOCK_BYTES, FIFO_LINK_BITS, FIFO_NR_CHANNELS, Priority};
 pub use port::{PortState, PortStatus};
