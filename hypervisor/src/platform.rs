@@ -3,6 +3,7 @@
 // UNSAFETY: reads physical memory during boot.
 #![expect(unsafe_code)]
 
+use rexen_core::options::Options;
 use rexen_core::platform::{AcpiInfo, BootInfo, MemoryMap, PhysRead};
 use spin::Once;
 
@@ -12,7 +13,9 @@ use crate::mm::frames;
 pub struct Platform {
     /// The boot loader's record.
     pub boot: BootInfo,
-    /// The firmware's memory map.
+    /// What the operator asked for.
+    pub options: Options,
+    /// The firmware's memory map, RAM above `mem=` left out.
     pub map: MemoryMap,
     /// The ACPI tables, if there are any.
     pub acpi: Option<AcpiInfo>,

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use rexen_core::options::{self, ComPort, Consoles, Options};
 use rexen_core::platform::{AcpiInfo, BootInfo, MemoryMap};
 use rexen_core::units::CpuId;
 
@@ -24,7 +25,7 @@ static LOW_PAGE: AtomicU64 = AtomicU64::new(0);
 /// the physical address of its record.
 pub extern "C" fn rust_start(magic: u32, loader_info: u64) -> ! {
     mm::init_first_heap();
-    serial::init(serial::COM1);
+    serial::init(&ComPort::COM1);
     println!("Rexen version {}", env!("CARGO_PKG_VERSION"));
     cpu::early_traps::install();
     let boot = match BootInfo::parse(magic, loader_info, &BootMemory) {
@@ -33,8 +34,18 @@ pub extern "C" fn rust_start(magic: u32, loader_info: u64) -> ! {
     };
     println!("Bootloader: {}", boot.loader_name);
     println!("Command line: {}", boot.options_text());
-    apply_options(boot.options_text());
-    let map = MemoryMap::from_raw(boot.memory.iter().copied());
+    let (options, problems) = options::parse(boot.options_text());
+    apply_options(&options);
+    for problem in &problems {
+        if problem.is_fatal() {
+            fail(format_args!("{problem}"));
+        }
+        println!("{problem}");
+    }
+    let mut map = MemoryMap::from_raw(boot.memory.iter().copied());
+    if let Some(limit) = options.mem {
+        map.clip_ram(limit);
+    }
     for r in map.regions() {
         println!(" [{:016x}, {:016x}] {:?}", r.start, r.end - 1, r.kind);
     }
@@ -55,7 +66,12 @@ pub extern "C" fn rust_start(magic: u32, loader_info: u64) -> ! {
         map.ram_bytes() >> 20,
         map.ram_bytes() >> 10
     );
-    platform::set(Platform { boot, map, acpi });
+    platform::set(Platform {
+        boot,
+        options,
+        map,
+        acpi,
+    });
     let pages = mm::percpu::create(0);
     cpu::desc::fill(0, pages.gdt);
     let stack = (layout::stack_end(0) - info::CPU_INFO_BYTES) & !15;
@@ -87,61 +103,21 @@ extern "C" fn on_own_stack() -> ! {
     smp::shutdown::init();
     smp::flush::init();
     let page = LOW_PAGE.load(Relaxed);
-    let options = platform::platform().boot.options_text();
-    smp::start_all(max_cpus(options), (page != 0).then_some(page));
+    smp::start_all(&platform::platform().options, (page != 0).then_some(page));
     console::start_input();
     crate::dom0::start()
 }
 
-/// The value of option `name`, or an empty text for one without a value. The last one counts.
-fn option<'a>(line: &'a str, name: &str) -> Option<&'a str> {
-    line.split_ascii_whitespace()
-        .rev()
-        .find_map(|word| match word.split_once('=') {
-            Some((key, value)) => (key == name).then_some(value),
-            None => (word == name).then_some(""),
-        })
-}
-
-/// Settings of a serial port: `baud,8n1,port`; what is left out stays.
-fn serial_settings(text: &str, mut settings: serial::Settings) -> serial::Settings {
-    let mut parts = text.split(',');
-    if let Some(baud) = parts.next().and_then(|b| b.split('/').next()?.parse().ok()) {
-        settings.baud = baud;
+/// Lets the options on consoles and messages take effect, now that they are known.
+fn apply_options(options: &Options) {
+    match options.console {
+        Consoles { com1: true, .. } => serial::init(&options.com[0]),
+        Consoles { com2: true, .. } => serial::init(&options.com[1]),
+        _ => serial::disable(),
     }
-    if let Some(port) = parts
-        .nth(1)
-        .and_then(|p| u16::from_str_radix(p.trim_start_matches("0x"), 16).ok())
-    {
-        settings.port = port;
-    }
-    settings
-}
-
-fn apply_options(line: &str) {
-    let console = option(line, "console").unwrap_or("com1");
-    let chosen = [("com1", serial::COM1), ("com2", serial::COM2)];
-    match chosen
-        .into_iter()
-        .find(|(name, _)| console.split(',').any(|c| c == *name))
-    {
-        Some((name, settings)) => {
-            serial::init(serial_settings(option(line, name).unwrap_or(""), settings))
-        }
-        None => serial::disable(),
-    }
-    let no_reboot =
-        option(line, "noreboot").is_some_and(|v| !["0", "false", "no", "off"].contains(&v));
-    console::panic::NO_REBOOT.store(no_reboot, Relaxed);
-}
-
-fn max_cpus(line: &str) -> usize {
-    if option(line, "nosmp").is_some() {
-        return 1;
-    }
-    option(line, "maxcpus")
-        .and_then(|v| v.parse().ok())
-        .unwrap_or(usize::MAX)
+    console::panic::NO_REBOOT.store(options.noreboot, Relaxed);
+    console::log::HYPERVISOR.set(options.loglvl);
+    console::log::GUEST.set(options.guest_loglvl);
 }
 
 /// Prints why we cannot go on, and stops.

@@ -5,6 +5,7 @@
 
 pub mod input;
 pub mod keys;
+pub mod log;
 pub mod panic;
 pub mod ring;
 pub mod serial;
@@ -85,7 +86,7 @@ macro_rules! println {
 
 /// Lets serial input in: its interrupt goes to the boot CPU.
 pub fn start_input() {
-    let Some((_, irq)) = serial::in_use() else {
+    let Some((_, irq)) = serial::in_use().filter(|&(_, irq)| irq != 0) else {
         return;
     };
     let Some(vector) = irq::alloc_vector() else {

@@ -2,35 +2,9 @@
 
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
 
+use rexen_core::options::{ComPort, Parity};
+
 use crate::cpu::regs::{inb, outb};
-
-/// Where and how fast a port is.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// First of its eight I/O ports.
-    pub port: u16,
-    /// Bits per second; 0 leaves what the firmware set.
-    pub baud: u32,
-    /// Line control register: 3 means eight data bits, no parity, one stop bit.
-    pub line: u8,
-    /// Its interrupt, as an ISA number.
-    pub irq: u32,
-}
-
-/// COM1 as a PC has it.
-pub const COM1: Settings = Settings {
-    port: 0x3f8,
-    baud: 115_200,
-    line: 3,
-    irq: 4,
-};
-/// COM2 as a PC has it.
-pub const COM2: Settings = Settings {
-    port: 0x2f8,
-    baud: 115_200,
-    line: 3,
-    irq: 3,
-};
 
 /// The port in use; 0 means none.
 static PORT: AtomicU16 = AtomicU16::new(0);
@@ -51,15 +25,24 @@ const DIVISOR_ACCESS: u8 = 0x80;
 const CAN_SEND: u8 = 0x20;
 const HAS_INPUT: u8 = 1;
 
-/// Starts to use a port.
-pub fn init(s: Settings) {
+/// Starts to use a port, as it is set.
+pub fn init(s: &ComPort) {
     outb(s.port + INTERRUPT_ENABLE, 0);
-    if let Some(divisor) = 115_200u32.checked_div(s.baud) {
-        outb(s.port + LINE_CONTROL, s.line | DIVISOR_ACCESS);
+    let parity = match s.parity {
+        Parity::None => 0,
+        Parity::Odd => 1,
+        Parity::Even => 3,
+        Parity::Mark => 5,
+        Parity::Space => 7,
+    };
+    let line =
+        (s.data_bits.wrapping_sub(5) & 3) | (s.stop_bits.wrapping_sub(1) & 1) << 2 | parity << 3;
+    if let Some(divisor) = s.baud.and_then(|baud| 115_200u32.checked_div(baud)) {
+        outb(s.port + LINE_CONTROL, line | DIVISOR_ACCESS);
         outb(s.port + DATA, divisor as u8);
         outb(s.port + INTERRUPT_ENABLE, (divisor >> 8) as u8);
     }
-    outb(s.port + LINE_CONTROL, s.line);
+    outb(s.port + LINE_CONTROL, line);
     outb(s.port + FIFO_CONTROL, 7); // on, both emptied, interrupt at one byte
     outb(s.port + MODEM_CONTROL, 0xb); // DTR, RTS, and OUT2, which lets interrupts through
     let has_fifo = inb(s.port + INTERRUPT_ID) & 0xc0 == 0xc0;

@@ -3,12 +3,14 @@
 // UNSAFETY: writes the trampoline and what it is told.
 #![expect(unsafe_code)]
 
+use alloc::vec::Vec;
 use core::arch::global_asm;
 use core::sync::atomic::{
     AtomicU64,
     Ordering::{Acquire, Relaxed},
 };
 
+use rexen_core::options::Options;
 use rexen_core::units::{CpuId, MAX_CPUS};
 use spin::Once;
 
@@ -131,17 +133,15 @@ pub fn cpu_with_apic_id(apic_id: u32) -> Option<CpuId> {
         .map(|n| CpuId(n as u32))
 }
 
-/// Starts up to `max_cpus` CPUs, this one counted, as the MADT lists them. `page` is a free page below 1 MiB.
-pub fn start_all(max_cpus: usize, page: Option<u64>) {
+/// Starts the CPUs that the MADT lists and `options` allow. `page` is a free page below 1 MiB.
+pub fn start_all(options: &Options, page: Option<u64>) {
     let this = apic::id();
     APIC_IDS[0].store(this.into(), Relaxed);
     let madt = platform().acpi.as_ref().and_then(|a| a.madt.as_ref());
-    let others = madt
-        .into_iter()
-        .flat_map(|m| m.enabled_cpus())
-        .map(|a| a.apic_id)
-        .filter(|&id| id != this);
-    let max_cpus = max_cpus.min(MAX_CPUS);
+    let listed = madt.into_iter().flat_map(|m| m.enabled_cpus());
+    let others: Vec<u32> = listed.map(|a| a.apic_id).filter(|&id| id != this).collect();
+    let present = others.len() as u32 + 1;
+    let max_cpus = (options.cpus_to_start(present) as usize).min(MAX_CPUS);
     let mut cpu = 1;
     for apic_id in others {
         if cpu >= max_cpus {
