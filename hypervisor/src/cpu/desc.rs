@@ -28,7 +28,6 @@ pub const LDT_SELECTOR: u16 = 0xe050;
 
 const GDT_PAGE_OFFSET: u16 = 0xe000;
 const TSS_SLOT: usize = 8;
-const LDT_SLOT: usize = 10;
 const NR_SLOTS: usize = 12;
 
 /// The flat descriptors, with the accessed bit set so that the CPU need not write it.
