@@ -43,9 +43,9 @@ impl Compression {
         }
     }
 
-    /// Tells the compression by the first bytes; `Err` names one that we do not unpack, or none if unknown.
-    fn detect(data: &[u8]) -> Result<Self, Option<&'static str>> {
-        const MAGICS: [(&[u8], Result<Compression, Option<&str>>); 10] = [
+    /// Tells the compression by the first bytes.
+    fn detect(data: &[u8]) -> Detected {
+        const MAGICS: [(&[u8], Detected); 10] = [
             (b"\x7fELF", Ok(Compression::None)),
             (b"\x1f\x8b", Ok(Compression::Gzip)),
             (b"\x1f\x9e", Ok(Compression::Gzip)),
@@ -63,6 +63,9 @@ impl Compression {
             .map_or(Err(None), |(_, found)| *found)
     }
 }
+
+/// A compression that we unpack, else the name of one that we do not, if it is known.
+type Detected = Result<Compression, Option<&'static str>>;
 
 /// Why no ELF image came out of the kernel file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

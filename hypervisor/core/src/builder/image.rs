@@ -231,14 +231,14 @@ impl<'a> KernelImage<'a> {
         if size > MAX_IMAGE_BYTES {
             return Err(ImageError::TooLarge { size });
         }
-        if !is_guest_range(self.virt_base, size) || self.virt_base % PAGE_SIZE != 0 {
+        if !is_guest_range(self.virt_base, size) || !self.virt_base.is_multiple_of(PAGE_SIZE) {
             return Err(ImageError::BadAddress("VIRT_BASE", self.virt_base));
         }
         if !(self.start..self.end).contains(&self.entry) {
             return Err(ImageError::BadAddress("ENTRY", self.entry));
         }
         if let Some(va) = self.hypercall_page
-            && (va % PAGE_SIZE != 0
+            && (!va.is_multiple_of(PAGE_SIZE)
                 || va < self.start
                 || self.end - self.start < PAGE_SIZE
                 || va > self.end - PAGE_SIZE)
@@ -246,7 +246,7 @@ impl<'a> KernelImage<'a> {
             return Err(ImageError::BadAddress("HYPERCALL_PAGE", va));
         }
         if let Some(va) = self.init_p2m
-            && (va % PAGE_SIZE != 0 || !is_guest_range(va, PAGE_SIZE))
+            && (!va.is_multiple_of(PAGE_SIZE) || !is_guest_range(va, PAGE_SIZE))
         {
             return Err(ImageError::BadAddress("INIT_P2M", va));
         }
@@ -445,4 +445,4 @@ fn check_features(features: &str) -> Result<(), ImageError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -339,7 +339,7 @@ fn size_mapping(virt_base: u64, tables_start: u64) -> (u64, u64) {
         let stack_end = virt_base.saturating_add((tables_start + nr_tables + 1) * PAGE_SIZE);
         let mut end = stack_end
             .checked_next_multiple_of(MAPPING_ALIGN)
-            .unwrap_or(u64::MAX & !(PAGE_SIZE - 1));
+            .unwrap_or(!(PAGE_SIZE - 1));
         if end - stack_end.min(end) < MIN_PAD {
             end = end.saturating_add(MAPPING_ALIGN) & !(PAGE_SIZE - 1);
         }

@@ -236,7 +236,7 @@ fn spoiled_tables_never_panic() {
         let which = 1 + random.next() as usize % 6;
         let bytes = &mut mem.0[which].1;
         random.spoil(&mut bytes[36..], 6);
-        if random.next() % 2 == 0 {
+        if random.next().is_multiple_of(2) {
             let cut = 36 + random.next() as usize % (bytes.len() - 35);
             bytes.truncate(cut);
             bytes[4..8].copy_from_slice(&(cut as u32).to_le_bytes());
