@@ -10,7 +10,6 @@ use rexen_guests::{
 
 guest!("control_registers", main);
 
-const FPU_TASKSWITCH: u32 = 5;
 const NM: u64 = 7;
 const CR0_TS: u64 = 8;
 
@@ -46,7 +45,11 @@ fn cr0() {
     let cr0 = read!("cr0");
     check_eq!(cr0 & 0x8001_0001, 0x8001_0001, "cr0: PE, WP, PG");
     check_eq!(cr0 & CR0_TS, 0, "cr0.TS at the start");
-    check_eq!(hypercall::call(FPU_TASKSWITCH, [1]), 0, "fpu_taskswitch(1)");
+    check_eq!(
+        hypercall::call(abi::FPU_TASKSWITCH, [1]),
+        0,
+        "fpu_taskswitch(1)"
+    );
     check_eq!(read!("cr0") & CR0_TS, CR0_TS, "cr0.TS after it");
     check_eq!(
         vector_of(trap::catch(|| machine!("fninit"))),
@@ -63,8 +66,12 @@ fn cr0() {
     check_eq!(read!("cr0") & CR0_TS, CR0_TS, "mov to cr0 sets TS");
     machine!("clts");
     check_eq!(read!("cr0") & CR0_TS, 0, "clts");
-    hypercall::call(FPU_TASKSWITCH, [1]);
-    check_eq!(hypercall::call(FPU_TASKSWITCH, [0]), 0, "fpu_taskswitch(0)");
+    hypercall::call(abi::FPU_TASKSWITCH, [1]);
+    check_eq!(
+        hypercall::call(abi::FPU_TASKSWITCH, [0]),
+        0,
+        "fpu_taskswitch(0)"
+    );
     check_eq!(
         vector_of(trap::catch(|| machine!("fninit"))),
         None,

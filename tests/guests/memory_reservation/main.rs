@@ -119,7 +119,7 @@ fn give_and_take() {
         0,
         "giving it back twice"
     );
-    let result = hypercall::update_va_mapping(page, mfn * 4096 | 7);
+    let result = hypercall::update_va_mapping(page, (mfn * 4096) | 7);
     check_eq!(result, abi::EBUSY, "mapping a page given back");
 
     let mut list = [pfn];
@@ -131,7 +131,7 @@ fn give_and_take() {
     check_eq!(current(), pages, "pages after populate");
     check_eq!(m2p(list[0]), pfn, "the M2P entry of the new page");
     check_eq!(
-        hypercall::update_va_mapping(page, list[0] * 4096 | 7),
+        hypercall::update_va_mapping(page, (list[0] * 4096) | 7),
         0,
         "mapping the new page"
     );
@@ -156,7 +156,7 @@ fn give_and_take() {
         "populate_physmap"
     );
     check_eq!(
-        hypercall::update_va_mapping(other, list[0] * 4096 | 7),
+        hypercall::update_va_mapping(other, (list[0] * 4096) | 7),
         0,
         "mapping the new page"
     );
@@ -193,7 +193,7 @@ fn exchange() {
     check_eq!(trade(&mut given, &mut taken, 0, 0), (0, 1), "exchange");
     check_eq!(m2p(taken[0]), pfn, "the M2P entry of the page taken");
     check_eq!(
-        hypercall::update_va_mapping(page, taken[0] * 4096 | 7),
+        hypercall::update_va_mapping(page, (taken[0] * 4096) | 7),
         0,
         "mapping it"
     );
@@ -230,7 +230,7 @@ fn exchange() {
             "the M2P entry of frame {index} of the run"
         );
         check_eq!(
-            hypercall::update_va_mapping(page, (taken[0] + index) * 4096 | 7),
+            hypercall::update_va_mapping(page, ((taken[0] + index) * 4096) | 7),
             0,
             "mapping frame {index}"
         );
@@ -241,13 +241,13 @@ fn machine_to_physical() {
     let mfn = memory::mfn_of(memory::new_page());
     let before = m2p(mfn);
     check_eq!(
-        hypercall::mmu_update(mfn * 4096 | 1, 0x1234),
+        hypercall::mmu_update((mfn * 4096) | 1, 0x1234),
         0,
         "a machine-to-physical request"
     );
     check_eq!(m2p(mfn), 0x1234, "the M2P entry");
     check_eq!(
-        hypercall::mmu_update(mfn * 4096 | 1, before),
+        hypercall::mmu_update((mfn * 4096) | 1, before),
         0,
         "the old entry back"
     );

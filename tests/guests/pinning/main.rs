@@ -25,7 +25,7 @@ fn unpin(table: u64) -> i64 {
 fn link(table: u64, index: u64, page: u64) {
     memory::write(
         table + index * 8,
-        memory::mfn_of(page) * memory::PAGE | RIGHTS,
+        (memory::mfn_of(page) * memory::PAGE) | RIGHTS,
     );
 }
 
@@ -132,7 +132,7 @@ fn a_whole_tree() {
     link(l3, 3, l2);
     link(l4, 3, l3);
     // The hypervisor's slots are filled whatever the guest has there.
-    memory::write(l4 + 261 * 8, memory::mfn_of(page) * memory::PAGE | RIGHTS);
+    memory::write(l4 + 261 * 8, (memory::mfn_of(page) * memory::PAGE) | RIGHTS);
     for table in [l4, l3, l2, l1] {
         memory::seal(table);
     }

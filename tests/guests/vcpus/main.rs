@@ -89,13 +89,13 @@ fn vcpu_info_placement() {
     let mfn = memory::mfn_of(page);
     check_eq!(
         register(mfn, 4096 - 63),
-        -6,
-        "register_vcpu_info across the end: ENXIO"
+        abi::ENXIO,
+        "register_vcpu_info across the end"
     );
     check_eq!(
         register(mfn, 4),
-        -6,
-        "register_vcpu_info at a crooked offset: ENXIO"
+        abi::ENXIO,
+        "register_vcpu_info at a crooked offset"
     );
     check_eq!(
         register(memory::mfn_of(entry::start_info().pt_base), 0),
@@ -199,7 +199,7 @@ fn second_vcpu() {
 
     check_eq!(op(DOWN, 1, 0), 0, "down");
     check_eq!(op(IS_UP, 1, 0), 0, "it is down");
-    wait(|| false_after_a_while());
+    wait(false_after_a_while);
     let count = SHARED.get()[0];
     for _ in 0..1000 {
         hypercall::call(abi::SCHED_OP, [abi::SCHEDOP_YIELD, 0]);

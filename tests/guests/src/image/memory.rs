@@ -108,7 +108,7 @@ pub fn pte_of(va: u64) -> u64 {
 /// The entry that maps the page of `va` as this guest maps its own memory: present, and writable if asked.
 pub fn own_pte(va: u64, is_writable: bool) -> u64 {
     let rights = if is_writable { abi::PTE_RW } else { 0 };
-    mfn_of(va) * PAGE | abi::PTE_P | abi::PTE_A | abi::PTE_US | rights
+    (mfn_of(va) * PAGE) | abi::PTE_P | abi::PTE_A | abi::PTE_US | rights
 }
 
 /// Makes a page read-only or writable again where the initial mapping has it.

@@ -164,7 +164,10 @@ unsafe extern "C" {
 static LANDING_STACK: Lone<u64> = Lone::new(0);
 static IRET_FLAGS: Lone<u64> = Lone::new(0);
 static CAUGHT: Lone<Option<Frame>> = Lone::new(None);
-static HOOK: Lone<Option<fn(&mut Frame) -> bool>> = Lone::new(None);
+/// Sees a trap first; true resumes the interrupted context.
+pub type Hook = fn(&mut Frame) -> bool;
+
+static HOOK: Lone<Option<Hook>> = Lone::new(None);
 static TRAP_STACK: Lone<super::entry::Stack> =
     Lone::new(super::entry::Stack([0; super::entry::STACK_BYTES]));
 
@@ -230,7 +233,7 @@ pub fn syscall_callback() -> u64 {
 }
 
 /// Sets the function that sees every trap first; true resumes the interrupted context.
-pub fn set_hook(hook: Option<fn(&mut Frame) -> bool>) {
+pub fn set_hook(hook: Option<Hook>) {
     HOOK.set(hook);
 }
 

@@ -32,7 +32,7 @@ impl Space {
         let link = |table: u64, index: u64, page: u64| {
             memory::write(
                 table + index * 8,
-                memory::mfn_of(page) * memory::PAGE | rights,
+                (memory::mfn_of(page) * memory::PAGE) | rights,
             );
         };
         link(l4, CODE >> 39 & 511, l3);
