@@ -15,6 +15,9 @@ mod registry;
 mod round_robin;
 mod runstate;
 
+#[cfg(test)]
+mod tests;
+
 pub use registry::{DEFAULT_SCHEDULER, SCHEDULERS, SchedulerEntry, scheduler_named};
 pub use round_robin::RoundRobin;
 pub use runstate::{Runstate, RunstateInfo, RunstateKind};
@@ -50,6 +53,8 @@ pub struct Decision {
     pub next: Option<(SchedId, VcpuRef)>,
     /// When to ask again at the latest; `None` if nobody else waits for this CPU.
     pub until: Option<Nanos>,
+    /// An idle CPU that could run someone who waits for this one: it should ask too.
+    pub kick: Option<CpuId>,
 }
 
 /// Why a scheduler refused.

@@ -2,8 +2,8 @@
 //!
 //! A vcpu keeps what is left of its turn while it sleeps. Waking with some left it goes to the front, and takes the CPU
 //! from a vcpu that has run for [`RATE_LIMIT_NS`]: so interrupts are served soon even beside busy vcpus. With its turn used
-//! up it goes to the back and gets a new one. However often a vcpu sleeps, it thus runs at most one turn between two turns
-//! of any other.
+//! up it goes to the back, and gets a new one when it is chosen. However often a vcpu sleeps, it thus runs at most one turn
+//! between two turns of any other.
 //!
 //! A waking vcpu goes to an idle CPU if it may run on one, and a CPU that would be idle takes a vcpu from another's queue.
 //! Without company a vcpu runs on with no timer.
@@ -193,9 +193,6 @@ impl State {
         let pinned_home = entry.on_cpu.is_some();
         let keeps_turn = entry.left > 0;
         entry.eager = keeps_turn;
-        if !keeps_turn {
-            entry.left = TURN_NS;
-        }
         let idle = CpuMask(idle.0 & allowed.0);
         // While its registers are still on a CPU no other can run it.
         let idle_cpu = match idle.contains(home) || pinned_home {
@@ -220,9 +217,7 @@ impl State {
 
     /// The CPU of `allowed` with the shortest queue; `home` among equals.
     fn shortest(&self, allowed: CpuMask, home: CpuId) -> Option<CpuId> {
-        allowed
-            .iter()
-            .min_by_key(|cpu| (self.cpus[at(*cpu)].nr_queued, *cpu != home))
+        members(allowed).min_by_key(|cpu| (self.cpus[at(*cpu)].nr_queued, *cpu != home))
     }
 
     /// Takes the first vcpu that `cpu` may run off its own queue, or else off another's.
@@ -231,9 +226,10 @@ impl State {
             return None;
         }
         let found = self.runnable_in(cpu, cpu).or_else(|| {
-            let others = (1..MAX_CPUS as u32).map(|step| CpuId((cpu.0 + step) % MAX_CPUS as u32));
-            others
-                .filter(|other| self.online.contains(*other))
+            // From the next CPU on, so that not all come to the same one.
+            let after = CpuMask(self.online.without(cpu).0.rotate_right(cpu.0 % 64));
+            members(after)
+                .map(|step| CpuId((step.0 + cpu.0) % 64))
                 .find_map(|other| self.runnable_in(other, cpu))
         })?;
         self.dequeue(waiting, found);
@@ -278,7 +274,11 @@ impl State {
             if entry.left == 0 {
                 entry.left = TURN_NS;
             }
-            return Some(Decision { next, until: None });
+            return Some(Decision {
+                next,
+                until: None,
+                kick: None,
+            });
         }
         let safe_until = queue.since.0.saturating_add(RATE_LIMIT_NS);
         if queue.yielding || entry.left == 0 || (eager && now.0 >= safe_until) {
@@ -293,11 +293,19 @@ impl State {
         Some(Decision {
             next,
             until: Some(Nanos(until)),
+            kick: self.helper(cpu),
         })
     }
 
-    /// Takes the current vcpu off `cpu`. If it is awake and may stay here it is queued again: at the back with a new turn,
-    /// or at the front if a waking one took its place.
+    /// An idle CPU that may run one of those who wait for `cpu`; it counts as kicked.
+    fn helper(&mut self, cpu: CpuId) -> Option<CpuId> {
+        let helper = members(self.idle).find(|idle| self.runnable_in(cpu, *idle).is_some())?;
+        self.idle = self.idle.without(helper);
+        Some(helper)
+    }
+
+    /// Takes the current vcpu off `cpu`. If it is awake it is queued again: at the back if its turn is over, or at the
+    /// front if a waking one took its place.
     fn put_down(&mut self, waiting: &Waiting, cpu: CpuId) {
         let yielding = core::mem::take(&mut self.cpus[at(cpu)].yielding);
         let Some(id) = self.cpus[at(cpu)].current.take() else {
@@ -309,10 +317,10 @@ impl State {
         if !entry.awake {
             return;
         }
-        let front = entry.left > 0 && !yielding;
-        if !front {
-            entry.left = TURN_NS;
+        if yielding {
+            entry.left = 0;
         }
+        let front = entry.left > 0;
         entry.eager = false;
         let allowed = CpuMask(entry.affinity.0 & online.0);
         let home = if allowed.contains(cpu) {
@@ -340,6 +348,7 @@ impl State {
             return Decision {
                 next: None,
                 until: None,
+                kick: None,
             };
         };
         let queue = &mut self.cpus[at(cpu)];
@@ -351,12 +360,23 @@ impl State {
             entry.on_cpu = Some(cpu);
             entry.home = cpu;
             entry.eager = false;
+            if entry.left == 0 {
+                entry.left = TURN_NS;
+            }
         }
         self.stays(cpu, now).unwrap_or(Decision {
             next: None,
             until: None,
+            kick: None,
         })
     }
+}
+
+/// The CPUs of `mask`; quick when there are few.
+fn members(mask: CpuMask) -> impl Iterator<Item = CpuId> {
+    let lowest = |left: u64| (left != 0).then_some(left);
+    core::iter::successors(lowest(mask.0), move |left| lowest(left & (left - 1)))
+        .map(|left| CpuId(left.trailing_zeros()))
 }
 
 /// The first CPU of `mask` from `start` on, going round.
