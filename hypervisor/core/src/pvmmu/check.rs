@@ -6,8 +6,8 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::entry::{self, P, RW, US, frame_of};
 use super::MmuHost;
+use super::entry::{self, P, RW, US, frame_of};
 use crate::frame::{FrameTable, FrameType, Progress, Word};
 use crate::units::{DomId, Mfn, PTES_PER_TABLE};
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::frame::{Buddy, FrameInfo, FrameTable, FrameType};
 use crate::pvmmu::entry::{self, P, RW, frame_of};
 use crate::pvmmu::{
-    DomainMm, IoAccess, IoPolicy, MmState, MmuHost, Root, TableAccess, Tlb, check_world,
+    DomainMm, IoAccess, IoPolicy, MmState, MmuHost, Refs, Root, TableAccess, Tlb, check_world,
 };
 use crate::units::{DomId, Mfn, PTES_PER_TABLE};
 
@@ -83,6 +83,14 @@ impl Machine {
     /// The tables of `state`'s domain.
     pub fn mm<'a>(&'a self, state: &'a mut MmState) -> DomainMm<'a, Self> {
         DomainMm::new(self.frames(), self, state)
+    }
+
+    /// References that need no lock.
+    pub fn refs(&self) -> Refs<'_, Self> {
+        Refs {
+            frames: self.frames(),
+            host: self,
+        }
     }
 
     /// Writes a word as if by a mapping that the guest has.
