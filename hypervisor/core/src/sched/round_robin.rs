@@ -508,7 +508,7 @@ impl Scheduler for RoundRobin {
     }
 
     fn saved(&self, id: SchedId) -> Option<CpuId> {
-        self.with(|state, _| {
+        self.with(|state, waiting| {
             let (idle, online) = (state.idle, state.online);
             let entry = state.entry(id)?;
             if matches!(entry.place, Place::Current(_)) {
@@ -521,7 +521,10 @@ impl Scheduler for RoundRobin {
             // It waited for its registers: an idle CPU may have passed it over, or its own new CPU not have been told.
             let idle = CpuMask(idle.0 & entry.affinity.0 & online.0);
             if let Some(cpu) = first_from(idle, queue) {
+                let front = entry.left > 0;
                 state.idle = state.idle.without(cpu);
+                state.dequeue(waiting, id);
+                state.enqueue(waiting, id, cpu, front);
                 return Some(cpu);
             }
             (queue != was_on).then_some(queue)
