@@ -13,6 +13,9 @@ mod timer_queue;
 mod vcpu_timers;
 mod wallclock;
 
+#[cfg(test)]
+mod tests;
+
 pub use guest_clock::{TIME_INFO_BYTES, TimeInfoFlags, TimeInfoWriter, Wallclock};
 pub use pvclock::{Calibration, PvClock, TscScale};
 pub use timer_queue::{TimerId, TimerKind, TimerQueue};
