@@ -4,16 +4,16 @@
 //! for the manual. A word that is no option of ours is reported and ignored, because loaders and packagers add words; a
 //! wrong value of an option we know is an error, because booting on without what was asked for would be worse.
 
-mod cpuid;
 mod table;
 mod values;
 
-pub use cpuid::{CPUID_FEATURES, CpuidFeature, CpuidMask, CpuidRegister};
 pub use values::{ComPort, Consoles, Dom0Mem, LogLevel, LogThresholds, MemSize, Parity, VcpuRange};
 
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+
+use crate::policy::features::CpuidOption;
 
 /// What the operator asked for; the default is what an empty line means.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,8 +40,8 @@ pub struct Options {
     pub guest_loglvl: LogThresholds,
     /// `mem=`: RAM at and above this machine address is not used.
     pub mem: Option<u64>,
-    /// `cpuid=` and `cpuid_mask_*=`.
-    pub cpuid: CpuidMask,
+    /// `cpuid=` and `cpuid_mask_*=`; a bit that a mask clears is hidden.
+    pub cpuid: CpuidOption,
 }
 
 impl Default for Options {
@@ -64,7 +64,7 @@ impl Default for Options {
                 limited: LogLevel::Warning,
             },
             mem: None,
-            cpuid: CpuidMask::default(),
+            cpuid: CpuidOption::default(),
         }
     }
 }
@@ -146,7 +146,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Reads a command line. Words are parted by blanks; of an option given twice, the last counts (cpuid masks add up).
+/// Reads a command line. Words are parted by blanks; of an option given twice, the last counts (cpuid options add up).
 pub fn parse(line: &str) -> (Options, Vec<Problem>) {
     let mut options = Options::default();
     let mut problems = Vec::new();

@@ -7,6 +7,7 @@ use super::values::{
     ComPort, Consoles, Dom0Mem, LogThresholds, VcpuRange, parse_number, parse_size, parse_switch,
 };
 use super::{Options, Problem};
+use crate::policy::features::{CpuidOption, Word};
 
 /// How an option takes its value.
 enum Setter {
@@ -145,11 +146,11 @@ pub(super) const OPTIONS: &[BootOption] = &[
     },
     BootOption {
         name: "cpuid",
-        syntax: "no-<feature>, or a list",
-        expected: "features to hide such as no-avx2, parted by commas, in the names of Linux' /proc/cpuinfo",
+        syntax: "[no-]<feature>, or a list",
+        expected: "features such as no-avx2, parted by commas",
         default: "nothing hidden",
-        help: "CPU features to hide from all guests, domain 0 included.",
-        setter: Setter::Value(|o, v| o.cpuid.hide_list(v)),
+        help: "CPU features to hide from all guests, domain 0 included; without no-, one to show that is hidden unless asked for.",
+        setter: Setter::Value(|o, v| merge_cpuid(&mut o.cpuid, v)),
     },
     BootOption {
         name: "cpuid_mask_ecx",
@@ -157,7 +158,7 @@ pub(super) const OPTIONS: &[BootOption] = &[
         expected: MASK,
         default: "0xffffffff",
         help: "What to keep of register ecx of CPUID leaf 1.",
-        setter: Setter::Value(|o, v| parse_number(v).map(|m| o.cpuid.leaf1_ecx &= m)),
+        setter: Setter::Value(|o, v| mask_cpuid(&mut o.cpuid, Word::L1Ecx, v)),
     },
     BootOption {
         name: "cpuid_mask_edx",
@@ -165,7 +166,7 @@ pub(super) const OPTIONS: &[BootOption] = &[
         expected: MASK,
         default: "0xffffffff",
         help: "What to keep of register edx of CPUID leaf 1.",
-        setter: Setter::Value(|o, v| parse_number(v).map(|m| o.cpuid.leaf1_edx &= m)),
+        setter: Setter::Value(|o, v| mask_cpuid(&mut o.cpuid, Word::L1Edx, v)),
     },
     BootOption {
         name: "cpuid_mask_ext_ecx",
@@ -173,7 +174,7 @@ pub(super) const OPTIONS: &[BootOption] = &[
         expected: MASK,
         default: "0xffffffff",
         help: "What to keep of register ecx of CPUID leaf 0x80000001.",
-        setter: Setter::Value(|o, v| parse_number(v).map(|m| o.cpuid.ext1_ecx &= m)),
+        setter: Setter::Value(|o, v| mask_cpuid(&mut o.cpuid, Word::E1Ecx, v)),
     },
     BootOption {
         name: "cpuid_mask_ext_edx",
@@ -181,9 +182,33 @@ pub(super) const OPTIONS: &[BootOption] = &[
         expected: MASK,
         default: "0xffffffff",
         help: "What to keep of register edx of CPUID leaf 0x80000001.",
-        setter: Setter::Value(|o, v| parse_number(v).map(|m| o.cpuid.ext1_edx &= m)),
+        setter: Setter::Value(|o, v| mask_cpuid(&mut o.cpuid, Word::E1Edx, v)),
     },
 ];
+
+/// Adds a list of features to those named so far; of a feature named twice, the last counts.
+fn merge_cpuid(cpuid: &mut CpuidOption, list: &str) -> Option<()> {
+    let more = CpuidOption::parse(list).ok()?;
+    cpuid.hidden = cpuid.hidden.without(more.asked);
+    cpuid.asked = cpuid.asked.without(more.hidden);
+    for (all, new) in [
+        (&mut cpuid.hidden, more.hidden),
+        (&mut cpuid.asked, more.asked),
+    ] {
+        all.0
+            .iter_mut()
+            .zip(new.0)
+            .for_each(|(word, bits)| *word |= bits);
+    }
+    Some(())
+}
+
+/// Hides the features whose bits are 0 in `mask`.
+fn mask_cpuid(cpuid: &mut CpuidOption, word: Word, mask: &str) -> Option<()> {
+    let cleared = !parse_number(mask)?;
+    cpuid.hidden.0[word as usize] |= cleared;
+    Some(())
+}
 
 impl BootOption {
     pub(super) const fn is_switch(&self) -> bool {

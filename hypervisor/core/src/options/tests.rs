@@ -4,6 +4,7 @@ use std::vec::Vec;
 
 use super::super::platform::testmem::Random;
 use super::*;
+use crate::policy::features::{FEATURES, Word};
 
 const MIB: u64 = 1 << 20;
 
@@ -218,25 +219,24 @@ fn mem_and_sched() {
 }
 
 #[test]
-fn cpuid_masks_hide_features() {
-    let mask = good(
-        "cpuid=no-avx2,no-fsgsbase cpuid=no-nx cpuid_mask_ecx=0xfffffffe cpuid_mask_ext_edx=0",
-    )
-    .cpuid;
-    let names: Vec<_> = mask.hidden().map(|f| f.name).collect();
-    assert_eq!(names, ["fsgsbase", "avx2", "nx"]);
-    assert_eq!(mask.apply(7, 0, [!0; 4]), [!0, !(1 << 5 | 1), !0, !0]);
-    assert_eq!(mask.apply(7, 1, [!0; 4]), [!0; 4]);
-    assert_eq!(mask.apply(1, 9, [!0; 4]), [!0, !0, !1, !0]);
-    assert_eq!(mask.apply(0x8000_0001, 0, [!0; 4]), [!0, !0, !0, 0]);
-    assert!(!mask.is_empty() && good("").cpuid.is_empty());
-    for wrong in [
-        "cpuid=avx2",
-        "cpuid=no-warp",
-        "cpuid=no-avx2,",
-        "cpuid_mask_ecx=x",
-        "cpuid_mask_edx=0x1ffffffff",
-    ] {
+fn cpuid_options_add_up() {
+    let line = "cpuid=no-avx2,no-fsgsbase cpuid=no-nx,movdiri cpuid_mask_ecx=0xfffffffe cpuid=avx2";
+    let cpuid = good(line).cpuid;
+    let hidden: Vec<_> = FEATURES
+        .iter()
+        .map(|f| f.name)
+        .filter(|n| cpuid.hidden.contains(n))
+        .collect();
+    assert_eq!(hidden, ["sse3", "nx", "fsgsbase"]);
+    assert!(cpuid.asked.contains("movdiri") && cpuid.asked.contains("avx2"));
+    assert_eq!(
+        good("cpuid_mask_ext_edx=0").cpuid.hidden.0[Word::E1Edx as usize],
+        !0
+    );
+    assert!(
+        bad("cpuid=no-warp").starts_with("boot option cpuid=no-warp is wrong: expected features")
+    );
+    for wrong in ["cpuid", "cpuid_mask_ecx=x", "cpuid_mask_edx=0x1ffffffff"] {
         bad(wrong);
     }
 }
@@ -302,10 +302,6 @@ fn names_are_unique() {
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), table::OPTIONS.len());
-    let mut features: Vec<_> = CPUID_FEATURES.iter().map(|f| f.name).collect();
-    features.sort_unstable();
-    features.dedup();
-    assert_eq!(features.len(), CPUID_FEATURES.len());
 }
 
 #[test]
