@@ -12,8 +12,8 @@ use crate::slots::Slot;
 
 /// How long a guest may take, with the boot of the hypervisor: a loaded machine needs some patience.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// Lines that say that no verdict will come any more.
-const LAST_WORDS: [&str; 3] = ["Panic on CPU", "Domain 0 crashed", "domain 0 crashed"];
+/// What either hypervisor says when it is broken itself.
+const PANIC: &str = "Panic on CPU";
 
 /// What came of a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub enum Verdict {
     Fail(String),
     /// The test does not apply to this machine; why.
     Skip(String),
+    /// The guest says that what it does next must crash it, and nothing else; what that is.
+    Crashing(String),
     /// The guest printed no verdict: it or the hypervisor died, or time ran out.
     Broken,
 }
@@ -38,6 +40,7 @@ impl Verdict {
             "PASS" => Some(Self::Pass(detail)),
             "FAIL" => Some(Self::Fail(detail)),
             "SKIP" => Some(Self::Skip(detail)),
+            "CRASHING" => Some(Self::Crashing(detail)),
             _ => None,
         }
     }
@@ -49,6 +52,7 @@ impl fmt::Display for Verdict {
             Self::Pass(detail) => write!(f, "pass: {detail}"),
             Self::Fail(detail) => write!(f, "fail: {detail}"),
             Self::Skip(why) => write!(f, "skip: {why}"),
+            Self::Crashing(what) => write!(f, "not crashed: {what}"),
             Self::Broken => write!(f, "broken: no verdict"),
         }
     }
@@ -88,6 +92,12 @@ fn image(name: &str) -> PathBuf {
         .clone()
 }
 
+/// Whether a line of either hypervisor says that domain 0 was crashed.
+fn tells_crash(line: &str) -> bool {
+    let line = line.to_lowercase();
+    line.contains("domain 0") && line.contains("crashed")
+}
+
 /// Boots one guest as domain 0 and waits for its verdict; also the serial log.
 ///
 /// # Panics
@@ -104,12 +114,21 @@ pub fn boot(host: Host, name: &str) -> (Verdict, String) {
     let run = machine.run_until(|line| {
         if let Some(parsed) = Verdict::parse(name, line) {
             verdict = parsed;
-            return Flow::Stop;
-        }
-        if LAST_WORDS.iter().any(|words| line.contains(words)) {
+        } else if line.contains(PANIC) {
+            verdict = Verdict::Broken;
             return Flow::StopWithin(Duration::from_secs(1));
+        } else if tells_crash(line) {
+            // A moment more shows whether the hypervisor lives.
+            verdict = match &verdict {
+                Verdict::Crashing(what) => Verdict::Pass(format!("crashed by {what}")),
+                _ => Verdict::Broken,
+            };
+            return Flow::StopWithin(Duration::from_millis(500));
         }
-        Flow::GoOn
+        match verdict {
+            Verdict::Crashing(_) | Verdict::Broken => Flow::GoOn,
+            _ => Flow::StopWithin(Duration::from_millis(100)),
+        }
     });
     match run {
         Ok(run) => (verdict, run.log.to_string()),
@@ -126,7 +145,7 @@ pub fn demand(host: Host, name: &str) {
     match verdict {
         Verdict::Pass(_) => {}
         Verdict::Skip(why) => println!("guest {name} on {host:?} skipped: {why}"),
-        Verdict::Fail(_) | Verdict::Broken => {
+        Verdict::Fail(_) | Verdict::Crashing(_) | Verdict::Broken => {
             panic!("guest {name} on {host:?}: {verdict}\n{log}")
         }
     }
@@ -188,6 +207,19 @@ mod tests {
         ] {
             assert_eq!(Verdict::parse("timer", line), None, "{line}");
         }
+    }
+
+    #[test]
+    fn a_crash_is_read_from_either_hypervisor() {
+        assert!(tells_crash("(XEN) Domain 0 (vcpu#0) crashed on cpu#0:"));
+        assert!(tells_crash(
+            "(XEN) d0v0: trap without handler: domain 0 crashed"
+        ));
+        assert!(!tells_crash("(XEN) Domain 1 (vcpu#0) crashed on cpu#0:"));
+        assert_eq!(
+            Verdict::parse("crash_x", "GUEST crash_x CRASHING this and that"),
+            Some(Verdict::Crashing("this and that".to_owned()))
+        );
     }
 
     #[test]

@@ -6,13 +6,19 @@ guest_tests! {
     Host::Xen;
     control_registers
     cpuid
+    crash_iret_frame_unreadable
+    crash_iret_without_user_table
+    crash_null_handler
+    crash_stack_in_hypervisor
     debug_registers
     descriptors
     event_channels
     exceptions
+    grant_table
     hypercall_abi
     io_ports
     iret
+    long_operations
     memory_reservation
     model_specific_registers
     multicall

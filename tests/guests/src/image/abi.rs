@@ -44,6 +44,7 @@ pub const SCHED_OP: u32 = xen::__HYPERVISOR_sched_op;
 pub const CALLBACK_OP: u32 = xen::__HYPERVISOR_callback_op;
 pub const EVENT_CHANNEL_OP: u32 = xen::__HYPERVISOR_event_channel_op;
 pub const PHYSDEV_OP: u32 = xen::__HYPERVISOR_physdev_op;
+pub const GRANT_TABLE_OP: u32 = xen::__HYPERVISOR_grant_table_op;
 pub const FPU_TASKSWITCH: u32 = xen::__HYPERVISOR_fpu_taskswitch;
 
 pub const MMUEXT_PIN_L1_TABLE: u32 = xen::MMUEXT_PIN_L1_TABLE;

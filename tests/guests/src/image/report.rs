@@ -54,6 +54,11 @@ pub fn fail(text: fmt::Arguments<'_>) -> ! {
     hypercall::power_off()
 }
 
+/// Says that what comes next must crash this guest, and nothing else: then the crash is its verdict.
+pub fn crashing(text: fmt::Arguments<'_>) {
+    print(format_args!("GUEST {} CRASHING {text}", entry::name()));
+}
+
 /// Ends with SKIP and why.
 pub fn skip(text: fmt::Arguments<'_>) -> ! {
     print(format_args!("GUEST {} SKIP {text}", entry::name()));
@@ -77,6 +82,10 @@ pub fn finish() -> ! {
 /// Ends the guest with FAIL and the formatted detail.
 #[macro_export]
 macro_rules! fail { ($($text:tt)*) => { $crate::report::fail(format_args!($($text)*)) } }
+
+/// Says that what comes next must crash the guest.
+#[macro_export]
+macro_rules! crashing { ($($text:tt)*) => { $crate::report::crashing(format_args!($($text)*)) } }
 
 /// Ends the guest with SKIP and the formatted reason.
 #[macro_export]

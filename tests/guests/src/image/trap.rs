@@ -216,6 +216,11 @@ pub fn set_flags(vector: u8, flags: u8) -> i64 {
     hypercall::call(abi::SET_TRAP_TABLE, [hypercall::pointer(&mut table)])
 }
 
+/// Takes all handlers away.
+pub fn clear_table() -> i64 {
+    hypercall::call(abi::SET_TRAP_TABLE, [0])
+}
+
 /// Registers a callback: `kind` is CALLBACKTYPE_*, flag 1 masks events on entry.
 pub fn register_callback(kind: u16, flags: u16, address: u64) -> i64 {
     let mut words = [u64::from(kind) | u64::from(flags) << 16, address];
