@@ -45,6 +45,8 @@ impl MmState {
 pub struct DomainMm<'a, H: MmuHost> {
     pub(super) refs: Refs<'a, H>,
     pub(super) state: &'a mut MmState,
+    /// A base that is loaded until the caller says otherwise by going on.
+    pub(super) retired: Option<Mfn>,
     budget: u32,
 }
 
@@ -55,6 +57,7 @@ impl<'a, H: MmuHost> DomainMm<'a, H> {
         DomainMm {
             refs: Refs { frames, host },
             state,
+            retired: None,
             budget: H::POLL_EVERY,
         }
     }
@@ -84,10 +87,21 @@ impl<'a, H: MmuHost> DomainMm<'a, H> {
     /// Every operation starts here.
     #[inline(always)]
     pub(super) fn begin(&mut self) -> Result<(), MmuError> {
-        if self.state.pending.is_some() {
-            self.finish_pending()
+        if self.retired.is_some() || self.state.pending.is_some() {
+            self.finish_last()
         } else {
             Ok(())
+        }
+    }
+
+    fn finish_last(&mut self) -> Result<(), MmuError> {
+        self.let_go_of_retired();
+        self.finish_pending()
+    }
+
+    fn let_go_of_retired(&mut self) {
+        if let Some(old) = self.retired.take() {
+            self.table_put(old);
         }
     }
 
@@ -210,6 +224,7 @@ impl<'a, H: MmuHost> DomainMm<'a, H> {
 impl<H: MmuHost> Drop for DomainMm<'_, H> {
     #[inline]
     fn drop(&mut self) {
+        self.let_go_of_retired();
         self.flush();
     }
 }

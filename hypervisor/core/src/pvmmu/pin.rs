@@ -40,7 +40,8 @@ impl<H: MmuHost> DomainMm<'_, H> {
 
     /// Moves the reference of a vcpu's page-table base (kernel's or user's) from `old` to `new`, a level 4 table.
     ///
-    /// On success the caller loads `new` wherever `old` is loaded, and flushes, before it gives the lock back.
+    /// On success the caller takes `old` off every CPU that has it loaded for this vcpu, and only then calls
+    /// [`Self::settle`] or drops `self`: that lets go of `old`, which may be freed and scrubbed there and then.
     ///
     /// # Errors
     /// `Again`, or `new` cannot be a level 4 table; the vcpu keeps `old`.
@@ -55,9 +56,7 @@ impl<H: MmuHost> DomainMm<'_, H> {
         if let Some(new) = new {
             self.table_get(new, 4)?;
         }
-        if let Some(old) = old {
-            self.table_put(old);
-        }
+        self.retired = old;
         Ok(())
     }
 

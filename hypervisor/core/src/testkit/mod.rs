@@ -33,6 +33,8 @@ pub struct Machine {
     pub flushes: Cell<(u32, u32)>,
     /// `should_stop` says yes when the lowest bit is set, and shifts.
     pub stops: Cell<u64>,
+    /// Bits that the CPU sets in an entry just before our next compare-exchange.
+    pub interfere: Cell<u64>,
     /// What `frame_freed` was told.
     pub freed: RefCell<Vec<(Mfn, DomId)>>,
     /// What `bug` was told. Stays empty.
@@ -57,6 +59,7 @@ impl Machine {
             flushed: RefCell::default(),
             flushes: Cell::default(),
             stops: Cell::default(),
+            interfere: Cell::default(),
             freed: RefCell::default(),
             bugs: RefCell::default(),
             m2p: RefCell::default(),
@@ -186,7 +189,8 @@ impl TableAccess for Machine {
         self.cell(frame, index).set(value);
     }
     fn cmpxchg(&self, frame: Mfn, index: usize, old: u64, new: u64) -> Result<u64, u64> {
-        let seen = self.read(frame, index);
+        let seen = self.read(frame, index) | self.interfere.take();
+        self.write(frame, index, seen);
         if seen == old {
             self.write(frame, index, new);
             Ok(old)

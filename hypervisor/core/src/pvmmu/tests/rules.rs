@@ -655,6 +655,7 @@ fn descriptor_pages_are_checked_and_never_writable() {
         m.mm(&mut s).hold_descriptors(Mfn(FOREIGN)),
         Err(MmuError::NotOwned)
     );
+    assert_eq!(word(&m, PAGE).type_count(), 0);
     m.check(published());
 }
 
@@ -956,4 +957,111 @@ fn errors_have_the_abis_numbers() {
     ] {
         assert_eq!(Errno::from(error), errno);
     }
+}
+
+#[test]
+fn the_old_base_is_let_go_only_when_the_caller_goes_on() {
+    for by_settle in [true, false] {
+        let (m, mut s) = pinned();
+        m.mm(&mut s).replace_base(None, Some(Mfn(L4))).unwrap();
+        m.mm(&mut s).unpin(Mfn(L4)).unwrap();
+        m.mm(&mut s).give_back(Mfn(L4)).unwrap();
+        let mut mm = m.mm(&mut s);
+        mm.replace_base(Some(Mfn(L4)), Some(Mfn(PAGE))).unwrap();
+        assert!(
+            word(&m, L4).is_valid_as(FrameType::L4) && word(&m, PAGE).is_valid_as(FrameType::L4)
+        );
+        if by_settle {
+            mm.settle().unwrap();
+            assert_eq!(*m.freed.borrow(), [(Mfn(L4), D1)]);
+        }
+        drop(mm);
+        assert_eq!(*m.freed.borrow(), [(Mfn(L4), D1)]);
+        let bad = m
+            .mm(&mut s)
+            .replace_base(Some(Mfn(PAGE)), Some(Mfn(FOREIGN)));
+        assert_eq!(bad, Err(MmuError::NotOwned));
+        assert!(word(&m, PAGE).is_valid_as(FrameType::L4));
+    }
+}
+
+#[test]
+fn a_store_that_races_with_the_cpu_keeps_the_counts() {
+    for kind in [StoreKind::Write, StoreKind::Cmpxchg { expected: 0xff }] {
+        let (m, mut s) = pinned();
+        set(&m, &mut s, L1, 0, e(PAGE, KERNEL & !D | 0xe00)).unwrap();
+        let before = m.peek(L1, 0);
+        m.interfere.set(D);
+        let size = if kind == StoreKind::Write { 8 } else { 1 };
+        let got = m
+            .mm(&mut s)
+            .emulated_store(Mfn(L1), 0, size, kind, e(PAGE + 1, KERNEL));
+        match kind {
+            StoreKind::Write => assert_eq!(
+                got,
+                Ok(Stored {
+                    old: before | D,
+                    stored: true
+                }),
+                "no bit is lost"
+            ),
+            _ => assert_eq!(got.map(|s| s.stored), Ok(false)),
+        }
+        m.check(published());
+        let (m, mut s) = pinned();
+        m.interfere.set(A);
+        m.mm(&mut s)
+            .emulated_store(Mfn(L1), 0, 8, StoreKind::Write, e(PAGE, KERNEL))
+            .unwrap();
+        m.check(published());
+        m.interfere.set(D);
+        let nx = e(PAGE, KERNEL & !D | NX);
+        m.mm(&mut s)
+            .emulated_store(Mfn(L1), 0, 8, StoreKind::Write, nx)
+            .unwrap();
+        m.check(published());
+        m.interfere.set(D);
+        let ptr = L1 << 12 | MMU_PT_UPDATE_PRESERVE_AD;
+        m.mm(&mut s)
+            .mmu_update(ptr, e(PAGE, P | RW | NX), D1)
+            .unwrap();
+        assert_eq!(m.peek(L1, 0) & (D | NX), D | NX);
+    }
+}
+
+#[test]
+fn write_faults_are_told_apart() {
+    let (m, mut s) = pinned();
+    m.mm(&mut s).replace_base(None, Some(Mfn(L4))).unwrap();
+    for (index, val) in [
+        (0, e(L1, P)),
+        (1, e(L2, P)),
+        (2, e(PAGE, P)),
+        (3, e(PAGE, KERNEL)),
+        (4, e(IO_RO, P)),
+        (5, e(IO_RW, P)),
+    ] {
+        set(&m, &mut s, L1, index, val).unwrap();
+    }
+    let mut fault = |index: u64| m.mm(&mut s).write_fault(Mfn(L4), VA | index << 12);
+    assert_eq!(fault(0), WriteFault::Table(Mfn(L1)));
+    assert_eq!(fault(1), WriteFault::Guest, "only level 1 is emulated");
+    assert_eq!(fault(2), WriteFault::Guest);
+    assert_eq!(fault(3), WriteFault::Allowed);
+    assert_eq!(fault(4), WriteFault::ReadOnlyIo(Mfn(IO_RO)));
+    assert_eq!(fault(5), WriteFault::Guest);
+    assert_eq!(fault(6), WriteFault::Guest);
+    assert_eq!(fault(1024), WriteFault::Guest);
+    for (table, index, target) in [(L2, 0, L1), (L3, 0, L2), (L4, 300, L3)] {
+        set(&m, &mut s, table, index, e(target, TABLE & !RW)).unwrap();
+        assert_eq!(
+            m.mm(&mut s).write_fault(Mfn(L4), VA | 3 << 12),
+            WriteFault::Guest
+        );
+        set(&m, &mut s, table, index, e(target, TABLE)).unwrap();
+    }
+    assert_eq!(
+        m.mm(&mut s).write_fault(Mfn(L4), VA | 3 << 12),
+        WriteFault::Allowed
+    );
 }
