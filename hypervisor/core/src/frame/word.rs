@@ -222,7 +222,7 @@ impl Word {
             && self.type_count() >= self.is_pinned() as u64
             && checked == (self.is_validated() || self.is_partial())
             && !(self.is_validated() && self.is_partial())
-            && !(self.is_pinned() && !self.is_validated())
+            && (!self.is_pinned() || self.is_validated())
             && !(self.is_partial() && self.type_count() != 1)
             && !(self.type_count() > 0 && matches!(self.frame_type(), FrameType::None))
     }
@@ -291,6 +291,8 @@ pub enum Request {
 }
 
 /// The new word, or why not.
+///
+/// The arithmetic wraps only to spare the hot paths a check that the ones before it make superfluous.
 #[inline(always)]
 pub fn apply(old: Word, request: Request) -> Result<Word, FrameError> {
     let w = old.0;
@@ -302,13 +304,13 @@ pub fn apply(old: Word, request: Request) -> Result<Word, FrameError> {
             if old.refs() >= MAX_REFS {
                 return Err(FrameError::Overflow);
             }
-            Ok(Word(w + ONE_REF))
+            Ok(Word(w.wrapping_add(ONE_REF)))
         }
         Request::PutRef => {
             if old.refs() <= old.type_count() + old.is_allocated() as u64 || old.is_free() {
                 return Err(FrameError::Bug);
             }
-            Ok(Word(w - ONE_REF))
+            Ok(Word(w.wrapping_sub(ONE_REF)))
         }
         Request::GetType(dom, t) => {
             if !old.is_held_by(dom) {
@@ -319,7 +321,7 @@ pub fn apply(old: Word, request: Request) -> Result<Word, FrameError> {
                     return Err(FrameError::Overflow);
                 }
                 let partial = if t.is_checked() { PARTIAL } else { 0 };
-                return Ok(Word((old.with_type(t).0 + ONE_TYPED) | partial));
+                return Ok(Word((old.with_type(t).0.wrapping_add(ONE_TYPED)) | partial));
             }
             if old.frame_type() != t {
                 return Err(FrameError::TypeConflict);
@@ -330,7 +332,7 @@ pub fn apply(old: Word, request: Request) -> Result<Word, FrameError> {
             if old.refs() >= MAX_REFS || old.type_count() >= MAX_TYPE_COUNT {
                 return Err(FrameError::Overflow);
             }
-            Ok(Word(w + ONE_TYPED))
+            Ok(Word(w.wrapping_add(ONE_TYPED)))
         }
         Request::PutType => {
             if old.type_count() <= old.is_pinned() as u64
@@ -343,7 +345,7 @@ pub fn apply(old: Word, request: Request) -> Result<Word, FrameError> {
             if old.type_count() == 1 && old.is_validated() {
                 return Err(FrameError::LastUse);
             }
-            Ok(Word(w - ONE_TYPED))
+            Ok(Word(w.wrapping_sub(ONE_TYPED)))
         }
         Request::Validated => {
             if !old.is_partial() {
@@ -361,7 +363,7 @@ pub fn apply(old: Word, request: Request) -> Result<Word, FrameError> {
             if !old.is_partial() || old.type_count() != 1 {
                 return Err(FrameError::Bug);
             }
-            Ok(Word((w - ONE_TYPED) & !PARTIAL))
+            Ok(Word(w.wrapping_sub(ONE_TYPED) & !PARTIAL))
         }
         Request::Pin => {
             if old.is_pinned() {
@@ -402,7 +404,7 @@ pub fn apply(old: Word, request: Request) -> Result<Word, FrameError> {
             if old.refs() <= old.type_count() {
                 return Err(FrameError::Bug);
             }
-            Ok(Word((w - ONE_REF) & !ALLOCATED))
+            Ok(Word(w.wrapping_sub(ONE_REF) & !ALLOCATED))
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::entry::{self, P, RW, frame_of};
 use super::{IoAccess, MmuError, MmuHost, Refs};
-use crate::frame::{FrameError, FrameTable, Word};
+use crate::frame::{FrameError, FrameInfo, FrameTable, Word};
 use crate::units::{DomId, Mfn};
 
 /// How many dropped mappings of other domains' frames wait for one flush.
@@ -174,17 +174,18 @@ impl<'a, H: MmuHost> DomainMm<'a, H> {
         if info.word().owner() != self.state.domain {
             return self.foreign_put(entry);
         }
-        self.leaf_put_now(entry);
+        self.leaf_put_now(entry, info);
     }
 
     #[inline(always)]
-    fn leaf_put_now(&self, entry: u64) {
-        let mfn = frame_of(entry);
-        if entry & RW != 0 {
-            self.refs.release_writable(mfn);
+    fn leaf_put_now(&self, entry: u64, info: &FrameInfo) {
+        let host = self.host();
+        let put = if entry & RW != 0 {
+            info.put_type(|| host.flush_stamp_now())
         } else {
-            self.refs.release(mfn);
-        }
+            info.put_ref()
+        };
+        self.refs.after_put(frame_of(entry), info, put);
     }
 
     /// The owner's flushes do not reach the CPUs of this domain, so this domain's caches go first.
@@ -216,7 +217,9 @@ impl<'a, H: MmuHost> DomainMm<'a, H> {
         let waiting = core::mem::take(&mut self.state.nr_foreign);
         let foreign = self.state.foreign;
         for entry in foreign.into_iter().take(waiting).filter(|e| e & P != 0) {
-            self.leaf_put_now(entry);
+            if let Some(info) = self.refs.frames.get(frame_of(entry)) {
+                self.leaf_put_now(entry, info);
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
-//! Tests of the page-table rules: a sentence per rule (`rules.rs`), stopping and going on (`pieces.rs`), and random
+//! Tests of the page-table rules: a sentence per rule (`rules.rs`, `operations.rs`), stopping and going on (`pieces.rs`), and random
 //! sequences against a slow obvious model (`model.rs`).
 
 mod model;
+mod operations;
 mod pieces;
 mod rules;
 
