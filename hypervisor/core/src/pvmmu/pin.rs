@@ -81,7 +81,7 @@ impl<H: MmuHost> DomainMm<'_, H> {
                 Some(fixed) if fixed == found => {}
                 Some(fixed) => host.write(mfn, index, fixed),
                 None => {
-                    self.let_go(mfn);
+                    self.end(mfn, info);
                     return Err(MmuError::BadDescriptor);
                 }
             }
@@ -89,9 +89,18 @@ impl<H: MmuHost> DomainMm<'_, H> {
         Ok(info.set_validated()?)
     }
 
-    /// Undoes [`Self::hold_descriptors`].
+    /// Undoes [`Self::hold_descriptors`]. Never fails and never waits.
     pub fn release_descriptors(&mut self, mfn: Mfn) {
-        self.table_put(mfn);
+        let (Some(info), host) = (self.refs.frames.get(mfn), self.host()) else {
+            return;
+        };
+        match info.put_type(|| host.flush_stamp_now()) {
+            Err(FrameError::LastUse) => {
+                self.begin_end(mfn, info);
+                self.end(mfn, info);
+            }
+            put => self.refs.after_put(mfn, info, put),
+        }
     }
 
     /// Writes a descriptor at machine address `maddr`.

@@ -126,7 +126,7 @@ impl<H: MmuHost> DomainMm<'_, H> {
         Ok(())
     }
 
-    fn begin_end(&self, mfn: Mfn, info: &FrameInfo) {
+    pub(super) fn begin_end(&self, mfn: Mfn, info: &FrameInfo) {
         if info.begin_end().is_err() {
             self.host().bug("the last use of a table was not", mfn);
         }
@@ -137,7 +137,7 @@ impl<H: MmuHost> DomainMm<'_, H> {
         });
     }
 
-    fn end(&self, mfn: Mfn, info: &FrameInfo) {
+    pub(super) fn end(&self, mfn: Mfn, info: &FrameInfo) {
         self.refs
             .after_put(mfn, info, info.end_type(self.host().flush_stamp_now()));
     }

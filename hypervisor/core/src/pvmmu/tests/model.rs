@@ -486,7 +486,6 @@ proptest! {
             if writable { refs.release_writable(Mfn(mfn)) } else { refs.release(Mfn(mfn)) }
         }
         for mfn in std::mem::take(&mut w.descriptors) {
-            while m.mm(&mut s).settle().is_err() {}
             m.mm(&mut s).release_descriptors(Mfn(mfn));
         }
         for base in std::mem::take(&mut w.bases).into_iter().flatten() {

@@ -258,3 +258,15 @@ fn a_dying_domains_frames_wait_for_others_that_map_them() {
     assert_eq!(m.freed.borrow().last(), Some(&(Mfn(PAGE), D1)));
     m.check(published());
 }
+
+#[test]
+fn descriptor_pages_are_released_while_a_table_is_still_to_be_let_go() {
+    let (m, mut s) = pinned();
+    m.mm(&mut s).hold_descriptors(Mfn(PAGE)).unwrap();
+    m.stops.set(1);
+    m.mm(&mut s).unpin(Mfn(L4)).unwrap();
+    m.mm(&mut s).release_descriptors(Mfn(PAGE));
+    m.check(published());
+    m.mm(&mut s).settle().unwrap();
+    nothing_left(&m);
+}
