@@ -22,3 +22,6 @@ pub mod builder;
 #[cfg(test)]
 pub mod testkit;
 pub mod options;
+pub mod gnttab;
+pub mod domain;
+pub mod hypercall;

@@ -1,0 +1,126 @@
+//! Domains and their vcpus: the state that hypercalls change and the entry paths read.
+//!
+//! A [`Domain`] owns frames, event channels, grants, ports. A [`Vcpu`] is what a guest has set of its virtual CPU
+//! (`vcpu.rs`), and the registers of one that is not running (`context.rs`). What only the owning vcpu or a rare call
+//! changes and hot paths read is an atomic; the rest is behind small locks. `docs/locking.md` has their order.
+
+mod context;
+mod vcpu;
+mod watchdog;
+
+pub use context::{FpuArea, SavedContext};
+pub use vcpu::{Callback, Callbacks, Gdt, Ldt, PortBitmapPlace, TrapSlot, Vcpu, VcpuFlags};
+pub use watchdog::Watchdogs;
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use rexen_abi::memory::E820Entry;
+
+use crate::evtchn::EventChannels;
+use crate::policy::cpuid::{CpuidPolicy, TscView, Vendor};
+use crate::policy::ioports::{DomainPorts, PciAddress, RtcIndex};
+use crate::policy::msr::VcpuMsrState;
+use crate::pvmmu::MmState;
+use crate::sync::Mutex;
+use crate::units::{DomId, Mfn, VcpuId};
+
+/// [`Domain::shutdown`] of a domain that has not shut down.
+pub const NOT_SHUT_DOWN: u32 = u32::MAX;
+
+/// VM assists that a 64-bit PV guest may switch on (`public/xen.h`, VMASST_TYPE_*), as bits of [`Domain::assists`].
+pub mod assist {
+    /// Stores to page tables are trapped and carried out.
+    pub const WRITABLE_PAGETABLES: u64 = 1 << 2;
+    /// Page-directory base may be above 4 GiB.
+    pub const PAE_EXTENDED_CR3: u64 = 1 << 3;
+    /// Frames show the real IOPL.
+    pub const ARCHITECTURAL_IOPL: u64 = 1 << 4;
+    /// Runstate areas have the update flag.
+    pub const RUNSTATE_UPDATE_FLAG: u64 = 1 << 5;
+    /// The M2P is not mapped in user tables.
+    pub const M2P_STRICT: u64 = 1 << 32;
+}
+
+/// What a domain's CPUID policy means for its registers, computed once.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Answers to MSRs; `bootstrap` and `tsc_aux` are a vcpu's own.
+    pub msr: VcpuMsrState,
+    /// Whose processor it believes to run on.
+    pub vendor: Vendor,
+    /// Bits of CR4 that it may change.
+    pub cr4_changeable: u64,
+    /// Bits of XCR0 that it may set.
+    pub xcr0_allowed: u64,
+    /// Its time-stamp counter, as CPUID describes it.
+    pub tsc: TscView,
+}
+
+/// A virtual machine.
+pub struct Domain {
+    /// Its number.
+    pub id: DomId,
+    /// Whether it is the control and hardware domain: domain 0.
+    pub is_privileged: bool,
+    /// Its page tables. Held during one operation, never across a continuation.
+    pub mm: Mutex<MmState>,
+    /// Its event channels.
+    pub events: EventChannels,
+    /// Its vcpus, by id.
+    pub vcpus: Box<[Vcpu]>,
+    /// The frame of its shared_info.
+    pub shared_info: Mfn,
+    /// VM assists that are on ([`assist`]).
+    pub assists: AtomicU64,
+    /// Frames it owns.
+    pub tot_pages: AtomicU64,
+    /// Frames it may own.
+    pub max_pages: AtomicU64,
+    /// Ports it may reach.
+    pub ports: DomainPorts,
+    /// What its last write to port 0xcf8 chose.
+    pub pci_address: Mutex<PciAddress>,
+    /// What its last write to port 0x70 chose.
+    pub rtc_index: Mutex<RtcIndex>,
+    /// The CPUID it sees.
+    pub cpuid: CpuidPolicy,
+    /// Why it shut down (`public/sched.h`, SHUTDOWN_*), or [`NOT_SHUT_DOWN`].
+    pub shutdown: AtomicU32,
+    /// The reason it announced for its next shutdown (SCHEDOP_shutdown_code), or [`NOT_SHUT_DOWN`].
+    pub latched_reason: AtomicU32,
+    /// Its watchdogs (SCHEDOP_watchdog); the timer interrupt looks at them.
+    pub watchdogs: Watchdogs,
+    /// The memory map it gets from XENMEM_machine_memory_map or XENMEM_memory_map.
+    pub memory_map: Mutex<Vec<E820Entry>>,
+    /// Its grant table.
+    pub grants: crate::gnttab::GrantTable,
+    /// The frame with a bit for each pirq that needs PHYSDEVOP_eoi, and whether event unmasking does it as well (v1);
+    /// 0 for none, else `mfn << 1 | v1`.
+    pub pirq_eoi_map: AtomicU64,
+    /// What its policy lets control and model-specific registers be, computed once.
+    pub limits: Limits,
+    /// Its name to the tools.
+    pub handle: [u8; 16],
+}
+
+impl Domain {
+    /// The vcpu with this id.
+    #[inline]
+    pub fn vcpu(&self, id: VcpuId) -> Option<&Vcpu> {
+        self.vcpus.get(id.0 as usize)
+    }
+
+    /// Whether a VM assist is on.
+    #[inline]
+    pub fn has_assist(&self, bit: u64) -> bool {
+        self.assists.load(Relaxed) & bit != 0
+    }
+
+    /// Whether the domain has shut down.
+    #[inline]
+    pub fn is_shut_down(&self) -> bool {
+        self.shutdown.load(Relaxed) != NOT_SHUT_DOWN
+    }
+}

@@ -1,0 +1,25 @@
+//! The handlers, a file per hypercall (small ones of one subject share a file).
+//!
+//! Each file names the section of the public headers that it implements. Which number leads where is in `table.rs`.
+
+#![allow(non_upper_case_globals, reason = "patterns name the headers' constants, in their spelling")]
+
+mod args;
+pub mod callbacks;
+pub mod console_io;
+pub mod control;
+pub mod cpu;
+pub mod event_channel_op;
+pub mod grant_table_op;
+pub mod memory_exchange;
+pub mod memory_op;
+pub mod mmu_update;
+pub mod mmuext_op;
+pub mod multicall;
+pub mod physdev_op;
+pub mod platform_op;
+pub mod sched_op;
+pub mod set_gdt;
+pub mod vcpu_context;
+pub mod vcpu_op;
+pub mod xen_version;
