@@ -1,0 +1,29 @@
+//! Grant tables, version 1: what a domain lets others use, and what it uses of others.
+//!
+//! A [`GrantTable`] is both. As granter (`table.rs`) it has the frames that the guest writes its entries into, and for
+//! each entry the *pins* that stand on it: how many mappings and copies in progress, read-only and writable. As mapper
+//! (`maptrack.rs`) it has a handle for each mapping that it made. `map.rs` and `copy.rs` join the two ends; `entry.rs`
+//! reads and marks the shared entries, which the granter may change at any moment.
+//!
+//! Frames are held through [`GrantHost`]. A mapping in a page table holds a reference that belongs to the page-table entry
+//! from then on: it goes when the entry goes, however that happens. Pins only say what the granter may take back.
+//!
+//! Two locks, never held at once, and none held while the host is called: the granter's table, the mapper's handles.
+//!
+//! A domain that dies as mapper ends its mappings by [`GrantTable::abandon_next`]; as granter it stays, and keeps its
+//! shared frames, until [`GrantTable::retire`] says that nobody uses its entries.
+
+mod copy;
+mod entry;
+mod map;
+mod maptrack;
+mod status;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+pub use copy::{CopyEnd, CopyRange};
+pub use map::{GrantHost, HostAddr, MapRequest, Mapped, UnmapRequest, Unmapped};
+pub use status::GrantStatus;
+pub use table::{ENTRIES_PER_FRAME, GrantTable};
