@@ -1,9 +1,348 @@
 //! Building and starting domain 0.
+//!
+//! The modules that the loader left become a domain: `rexen_core::builder` decides what goes where, this file gives it
+//! frames, validates the page tables like any guest's, and sets every CPU going.
 
-use crate::{cpu, println};
+// UNSAFETY: writes frames that belong to nobody yet, and gives the scratch memory back.
+#![expect(unsafe_code)]
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+
+use rexen_abi::memory::E820Entry;
+use rexen_abi::plain::Plain;
+use rexen_core::builder::{self, BuildHost, BuildParams, KernelImage, Layout, bzimage};
+use rexen_core::domain::{Domain, Limits, NOT_SHUT_DOWN, Vcpu, VcpuFlags};
+use rexen_core::evtchn::{EventChannels, Virq};
+use rexen_core::hypercall::{self, Machine};
+use rexen_core::policy::cpuid::{CpuidPolicy, Extent, HostCpuid, TscView};
+use rexen_core::policy::cr;
+use rexen_core::policy::ioports::{DomainPorts, OwnedPorts, PciAddress, RtcIndex};
+use rexen_core::policy::msr::VcpuMsrState;
+use rexen_core::pvmmu::{DomainMm, MmState, MmuError};
+use rexen_core::sched::{self, Runstate, SCHEDULERS, VcpuRef};
+use rexen_core::sync::Mutex;
+use rexen_core::units::{CpuId, CpuMask, DomId, Mfn, PAGE_SIZE, Pfn, VcpuId};
+
+use crate::cpu::{self, features};
+use crate::entry;
+use crate::guest::{exit, pirq, timers};
+use crate::irq::ioapic;
+use crate::machine::{self, HW};
+use crate::mm::{self, frames, m2p};
+use crate::platform::platform;
+use crate::{console, debug, println, smp, timer};
+
+/// A kernel larger than this is not one.
+const MAX_KERNEL_BYTES: usize = 512 << 20;
+/// What unpacking needs besides the result: the dictionary and tables of xz.
+const UNPACK_OVERHEAD: u64 = 48 << 20;
+/// Frames that domain 0 leaves to the hypervisor when `dom0_mem` says nothing: a sixteenth, and no more than 128 MiB.
+const RESERVE_SHARE: u64 = 16;
+const RESERVE_MAX: u64 = (128 << 20) / PAGE_SIZE;
+/// Ports that domain 0 may have.
+const MAX_PORT: u32 = 131_071;
+
+/// The frames of domain 0, by pfn.
+struct Frames {
+    p2m: Vec<Mfn>,
+}
+
+impl BuildHost for Frames {
+    fn mfn_of(&self, pfn: Pfn) -> Mfn {
+        self.p2m[pfn.0 as usize]
+    }
+    fn write(&mut self, mfn: Mfn, offset: usize, bytes: &[u8]) {
+        assert!(offset + bytes.len() <= PAGE_SIZE as usize, "the builder writes within a page");
+        // SAFETY: the frame is domain 0's, which does not run yet; the range is within it.
+        unsafe { frames::direct_map(mfn).add(offset).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+    }
+    fn write_entry(&mut self, mfn: Mfn, index: usize, entry: u64) {
+        use rexen_core::pvmmu::TableAccess;
+        HW.write(mfn, index, entry);
+    }
+    fn set_m2p(&mut self, mfn: Mfn, pfn: Pfn) {
+        m2p::set(mfn, pfn.0);
+    }
+    fn zero(&mut self, mfn: Mfn) {
+        // SAFETY: as `write`.
+        unsafe { frames::zero_frame(mfn) };
+    }
+}
+
+struct Cpuid;
+
+impl HostCpuid for Cpuid {
+    fn cpuid(&self, leaf: u32, subleaf: u32) -> [u32; 4] {
+        let r = cpu::regs::cpuid(leaf, subleaf);
+        [r.eax, r.ebx, r.ecx, r.edx]
+    }
+}
 
 /// Builds domain 0 and runs it.
 pub fn start() -> ! {
-    println!("No domain 0 yet: halted");
-    cpu::halt_forever()
+    match build() {
+        Ok(()) => {}
+        Err(why) => {
+            println!("Cannot start domain 0: {why}");
+            println!("Halted: correct the boot entry and reset the machine");
+            cpu::halt_forever();
+        }
+    }
+    smp::set_ap_main(ap_main);
+    entry::install_this(CpuId(0));
+    println!("*** Serial input to domain 0 (type 'CTRL-a' three times to switch input)");
+    exit::run()
 }
+
+fn ap_main(cpu: CpuId) -> ! {
+    entry::install_this(cpu);
+    exit::run()
+}
+
+fn line(error: impl fmt::Display) -> String {
+    alloc::format!("{error}")
+}
+
+fn build() -> Result<(), String> {
+    let boot = &platform().boot;
+    let options = &platform().options;
+    let kernel_module = boot.kernel().ok_or("no kernel: the boot loader gave no module; add one (GRUB: module2 KERNEL)")?;
+    // SAFETY: the loader put the modules into RAM that `mm` keeps from everyone else until `free_modules`.
+    let (kernel_file, initrd) = unsafe {
+        let bytes = |start: u64, end: u64| frames::bytes(start, end.saturating_sub(start) as usize);
+        (
+            bytes(kernel_module.start, kernel_module.end),
+            boot.initrd().map_or(&[][..], |m| bytes(m.start, m.end)),
+        )
+    };
+    let payload = bzimage::find_payload(kernel_file).map_err(line)?;
+    let unpacked = payload.as_ref().map_or(kernel_file.len() as u64, |p| u64::from(p.unpacked_size));
+    if unpacked > MAX_KERNEL_BYTES as u64 {
+        return Err(alloc::format!("the kernel says it unpacks to {unpacked} bytes, more than any kernel"));
+    }
+    mm::lend_scratch(unpacked.saturating_add(UNPACK_OVERHEAD))?;
+    let built = build_from(kernel_file, initrd);
+    // SAFETY: `build_from` has dropped the unpacked kernel and all it made of it.
+    let scratch = unsafe { mm::return_scratch() };
+    built?;
+    if let Some((start, end)) = scratch {
+        machine::add_free(start, end);
+    }
+    for module in &boot.modules {
+        machine::add_free(
+            Mfn::containing(module.start.next_multiple_of(PAGE_SIZE)),
+            Mfn::containing(module.end),
+        );
+    }
+    println!("Hypervisor: {} MB free", HW.nr_free_frames() >> 8);
+    let _ = options;
+    Ok(())
+}
+
+fn build_from(kernel_file: &[u8], initrd: &[u8]) -> Result<(), String> {
+    let options = &platform().options;
+    let name = options.sched.as_deref();
+    let scheduler = match name {
+        None => sched::DEFAULT_SCHEDULER,
+        Some(name) => sched::scheduler_named(name).ok_or_else(|| {
+            let known: Vec<&str> = SCHEDULERS.iter().map(|s| s.name).collect();
+            alloc::format!("sched={name}: there is no such scheduler; there are: {}", known.join(", "))
+        })?,
+    };
+    println!("Using scheduler: {} ({})", scheduler.about, scheduler.name);
+    let image = builder::unpack(kernel_file, MAX_KERNEL_BYTES).map_err(line)?;
+    let kernel = KernelImage::parse(&image).map_err(line)?;
+    kernel.check_dom0().map_err(line)?;
+
+    machine::init((scheduler.build)(), &mm::take_free_ranges());
+    for cpu in smp::members(smp::online()) {
+        machine::scheduler().cpu_online(cpu);
+    }
+    timers::init();
+    pirq::init();
+
+    let free = HW.nr_free_frames();
+    let available = free - (free / RESERVE_SHARE).min(RESERVE_MAX);
+    let (nr_pages, max_pages) = options.dom0_mem.resolve(available);
+    if nr_pages > free {
+        return Err(alloc::format!(
+            "dom0_mem asks for {} MB, but only {} MB are free: ask for less",
+            nr_pages >> 8,
+            free >> 8
+        ));
+    }
+    let cmdline = platform().boot.dom0_cmdline(&[]);
+    let layout = Layout::plan(&kernel, initrd.len() as u64, nr_pages, &cmdline).map_err(line)?;
+
+    let id = DomId::DOM0;
+    let mut host = Frames { p2m: allocate(id, nr_pages)? };
+    let shared_info = HW.alloc_frames(0, 64).ok_or("no frame for shared_info")?;
+    let table = HW.frame_table();
+    table.get(shared_info).and_then(|f| f.share(id).ok()).ok_or("shared_info is not ours to share")?;
+    let params = BuildParams { shared_info_maddr: shared_info.maddr(), cmdline: &cmdline, initrd };
+    let start_of_day = builder::build(&kernel, &layout, &params, &mut host);
+
+    let nr_vcpus = options.dom0_max_vcpus.map_or(smp::nr_online(), |range| range.resolve(smp::nr_online())).clamp(1, 64);
+    let domain = new_domain(id, shared_info, nr_vcpus, nr_pages, max_pages)?;
+    println!(
+        "Domain 0: {} MB, {} vcpus, kernel {} at {:#x}, initrd {} kB",
+        nr_pages >> 8,
+        nr_vcpus,
+        kernel.guest_os,
+        kernel.start,
+        initrd.len() >> 10
+    );
+    pin(&domain, start_of_day.l4).map_err(|e| alloc::format!("its page tables are refused: {e:?}"))?;
+
+    let vcpu = domain.vcpu(VcpuId(0)).ok_or("no vcpu")?;
+    vcpu.kernel_l4.store(start_of_day.l4.0, SeqCst);
+    vcpu.kernel_sp.store(start_of_day.stack_top, SeqCst);
+    vcpu.kernel_ss.store(0xe02b, SeqCst);
+    {
+        let mut saved = vcpu.saved.lock();
+        saved.regs.rip = start_of_day.entry;
+        saved.regs.rsp = start_of_day.stack_top;
+        saved.regs.rsi = start_of_day.start_info_va;
+        saved.regs.rflags = 0x202;
+        saved.regs.cs = 0xe033;
+        saved.regs.ss = 0xe02b;
+    }
+    for vcpu in &domain.vcpus {
+        vcpu.period.store(rexen_core::time::PERIODIC_DEFAULT_NS, SeqCst);
+    }
+    domain.events.init_shared_info(&HW);
+    machine::add_domain(domain.clone());
+    HW.set_wall_clock(timer::boot_seconds(), 0);
+    console::input::set_notify(|| {
+        if let Some(dom0) = HW.domain(DomId::DOM0) {
+            hypercall::raise_virq(&HW, &dom0, VcpuId(0), Virq::CONSOLE);
+        }
+    });
+    debug::register_keys();
+    entry::install_gates();
+    vcpu.flags.store(VcpuFlags::INITIALISED, SeqCst);
+    HW.vcpu_wake(vcpu);
+    Ok(())
+}
+
+/// Takes the frames of the domain, large blocks first, and puts them in ascending order.
+fn allocate(id: DomId, nr_pages: u64) -> Result<Vec<Mfn>, String> {
+    let mut p2m = Vec::new();
+    p2m.try_reserve_exact(nr_pages as usize)
+        .map_err(|_| "the hypervisor's heap is too small for the list of domain 0's frames")?;
+    let table = HW.frame_table();
+    let mut order = 18;
+    while (p2m.len() as u64) < nr_pages {
+        let left = nr_pages - p2m.len() as u64;
+        if 1 << order > left {
+            order -= 1;
+            continue;
+        }
+        let Some(first) = machine::take_unscrubbed(order) else {
+            if order == 0 {
+                return Err("ran out of frames for domain 0".into());
+            }
+            order -= 1;
+            continue;
+        };
+        for n in 0..1 << order {
+            let mfn = Mfn(first.0 + n);
+            table.get(mfn).and_then(|f| f.assign(id).ok()).ok_or("a free frame could not be assigned")?;
+            p2m.push(mfn);
+        }
+    }
+    p2m.sort_unstable();
+    Ok(p2m)
+}
+
+fn pin(domain: &Domain, l4: Mfn) -> Result<(), MmuError> {
+    loop {
+        let mut state = domain.mm.lock();
+        let mut mm = DomainMm::new(HW.frame_table(), &HW, &mut state);
+        // A pin, and a reference for vcpu 0, whose base it is.
+        match mm.pin(4, l4) {
+            Err(MmuError::Again) => continue,
+            Err(e) => return Err(e),
+            Ok(()) => {}
+        }
+        return mm.replace_base(None, Some(l4));
+    }
+}
+
+fn new_domain(
+    id: DomId,
+    shared_info: Mfn,
+    nr_vcpus: u32,
+    nr_pages: u64,
+    max_pages: u64,
+) -> Result<Arc<Domain>, String> {
+    let options = &platform().options;
+    let cpuid = CpuidPolicy::collect(&Cpuid).for_pv(Extent::Default, &options.cpuid, true, features().xsave);
+    let scale = timer::clock().scale;
+    let khz = timer::tsc_khz() as u32;
+    let limits = Limits {
+        msr: VcpuMsrState::new(&cpuid, true, false),
+        vendor: cpuid.vendor(),
+        cr4_changeable: cr::cr4_changeable(&cpuid),
+        xcr0_allowed: cpuid.xcr0_allowed(),
+        tsc: TscView {
+            host_safe: features().invariant_tsc,
+            khz,
+            mul_frac: scale.mul,
+            shift: scale.shift,
+            cpu_khz: khz,
+            ..TscView::default()
+        },
+    };
+    let mut vcpus = Vec::new();
+    for n in 0..nr_vcpus {
+        let who = VcpuRef { dom: id, vcpu: VcpuId(n) };
+        let sched = machine::scheduler()
+            .insert(who, CpuMask(u64::MAX))
+            .map_err(|e| alloc::format!("the scheduler refuses vcpu {n}: {e:?}"))?;
+        let vcpu = Vcpu::new(id, VcpuId(n), sched, Runstate::new(HW.now()));
+        vcpu.cr4.store(cr::CR4_FIXED, SeqCst);
+        vcpus.push(vcpu);
+    }
+    let events = EventChannels::try_new(id, shared_info, nr_vcpus, MAX_PORT, pirq::NR_PIRQS)
+        .map_err(|e| alloc::format!("event channels: {e:?}"))?;
+    let local_apic = platform().acpi.as_ref().and_then(|a| a.madt.as_ref()).map_or(0xfee0_0000, |m| m.local_apic_address);
+    let denied = core::iter::once((local_apic, local_apic + PAGE_SIZE))
+        .chain(ioapic::list().map(|(_, maddr, _)| (maddr, maddr + PAGE_SIZE)));
+    let memory_map = platform()
+        .map
+        .for_dom0(denied)
+        .regions()
+        .iter()
+        .filter_map(|r| E820Entry::read(&r.to_bytes()))
+        .collect();
+    let owned = OwnedPorts { uart: console::serial::in_use().map(|(port, _)| port), pm_timer: None };
+    Ok(Arc::new(Domain {
+        id,
+        is_privileged: true,
+        mm: Mutex::new(MmState::new(id, u32::from(features().address_bits), true)),
+        events,
+        vcpus: vcpus.into_boxed_slice(),
+        shared_info,
+        assists: AtomicU64::new(0),
+        tot_pages: AtomicU64::new(nr_pages),
+        max_pages: AtomicU64::new(max_pages),
+        ports: DomainPorts::hardware(&owned),
+        pci_address: Mutex::new(PciAddress::default()),
+        rtc_index: Mutex::new(RtcIndex::default()),
+        cpuid,
+        shutdown: AtomicU32::new(NOT_SHUT_DOWN),
+        latched_reason: AtomicU32::new(NOT_SHUT_DOWN),
+        watchdogs: Default::default(),
+        memory_map: Mutex::new(memory_map),
+        grants: Default::default(),
+        pirq_eoi_map: AtomicU64::new(0),
+        limits,
+        handle: [0; 16],
+    }))
+}
+

@@ -155,6 +155,8 @@ pub fn set_gates(stubs: &[u64; 256]) {
             8 => 1,
             2 => 2,
             18 => 3,
+            // MOV SS can carry a breakpoint into the first instruction of the syscall stub, where rsp is the guest's.
+            1 => 4,
             _ => 0,
         };
         let dpl: u64 = if USER_VECTORS.contains(&vector) { 3 } else { 0 };

@@ -32,10 +32,10 @@ pub const PERCPU_TSS: u64 = 0x1000;
 pub const PERCPU_STACKS: u64 = 0x1_0000;
 /// Bytes of the stack block.
 pub const STACK_BLOCK_BYTES: u64 = 0x1_0000;
-/// Pages of the stack block that are stacks of their own, for #DF, NMI and #MC, in this order.
-pub const NR_IST_PAGES: u64 = 3;
+/// Pages of the stack block that are stacks of their own, for #DF, NMI, #MC and #DB, in this order.
+pub const NR_IST_PAGES: u64 = 4;
 /// The page of the stack block that is never mapped.
-pub const GUARD_PAGE: u64 = 3;
+pub const GUARD_PAGE: u64 = 4;
 
 /// Bytes from one CPU's descriptor window to the next.
 pub const WINDOW_STRIDE: u64 = 0x4_0000;

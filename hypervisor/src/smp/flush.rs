@@ -51,6 +51,30 @@ static REQUESTS: [Requests; MAX_CPUS] = [const {
 /// The number of the latest request.
 static LATEST: AtomicU64 = AtomicU64::new(0);
 
+/// Counts flushes of all CPUs: a stamp taken from it tells later whether a CPU has flushed since.
+static CLOCK: AtomicU64 = AtomicU64::new(1);
+/// The clock at each CPU's last flush of everything, read before that flush began.
+static FLUSHED: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(0) }; MAX_CPUS];
+
+/// The clock now.
+#[inline]
+pub fn stamp() -> u64 {
+    CLOCK.load(SeqCst)
+}
+
+/// The current CPU is about to forget every translation, global ones too.
+#[inline]
+pub fn note() {
+    let now = CLOCK.fetch_add(1, SeqCst) + 1;
+    FLUSHED[cpu::this_cpu().0 as usize % MAX_CPUS].store(now, SeqCst);
+}
+
+/// Whether `cpu` has forgotten everything that it knew when the clock showed `stamp`.
+#[inline]
+pub fn has_flushed_since(cpu: CpuId, stamp: u64) -> bool {
+    FLUSHED[cpu.0 as usize % MAX_CPUS].load(SeqCst) > stamp
+}
+
 /// What to forget.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Flush {
@@ -72,7 +96,10 @@ pub fn init() {
 fn flush_this(what: Flush) {
     match what {
         Flush::Local => regs::flush_tlb(),
-        Flush::Global => regs::flush_tlb_global(),
+        Flush::Global => {
+            note();
+            regs::flush_tlb_global();
+        }
     }
 }
 

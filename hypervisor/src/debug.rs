@@ -1,0 +1,132 @@
+//! What the debug keys of guests and scheduling print.
+
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering::Relaxed;
+
+use rexen_core::domain::{Domain, Vcpu};
+use rexen_core::frame::FrameType;
+use rexen_core::hypercall::{self, Machine};
+use rexen_core::pvmmu::{Root, check_world};
+use rexen_core::units::{Mfn, VcpuId};
+
+use crate::console::keys::register_key;
+use crate::guest::{current, pirq, traps};
+use crate::machine::{self, HW};
+use crate::{println, smp};
+
+/// Registers the keys.
+pub fn register_keys() {
+    register_key(b'0', "show registers of all vcpus", registers);
+    register_key(b'q', "show domains: memory, vcpus, event state", domains);
+    register_key(b'r', "show run queues: which vcpu is where", run_queues);
+    register_key(b'i', "show physical interrupts of domains", pirq::print);
+    register_key(b'm', "show memory", memory);
+    register_key(b'n', "send an NMI to every vcpu 0", nmi);
+    register_key(b'D', "raise VIRQ_DEBUG in domain 0", debug_virq);
+    register_key(b'C', "recount every frame's references (stop the guests first: it sees a moving world)", check);
+}
+
+fn each(f: impl Fn(&Domain, &Vcpu)) {
+    for domain in machine::domains() {
+        for vcpu in &domain.vcpus {
+            f(&domain, vcpu);
+        }
+    }
+}
+
+fn registers() {
+    each(|domain, vcpu| {
+        let running = current::current().is_some_and(|(_, v)| core::ptr::eq(v, vcpu));
+        println!("d{}v{}: flags {:#x}", domain.id.0, vcpu.id.0, vcpu.flags.load(Relaxed));
+        if running {
+            current::with_guest_regs(|regs| traps::report(regs, domain, vcpu));
+        } else if vcpu.on_cpu.load(Relaxed) != u32::MAX {
+            println!("  runs on CPU {}: type the key there", vcpu.on_cpu.load(Relaxed));
+        } else {
+            let regs = vcpu.saved.lock().regs;
+            println!("  not running: rip {:#x} rsp {:#x} rflags {:#x}", regs.rip, regs.rsp, regs.rflags);
+        }
+    });
+}
+
+fn domains() {
+    for domain in machine::domains() {
+        println!(
+            "domain {}: {} pages of {}, shutdown {:#x}, assists {:#x}",
+            domain.id.0,
+            domain.tot_pages.load(Relaxed),
+            domain.max_pages.load(Relaxed) as i64,
+            domain.shutdown.load(Relaxed),
+            domain.assists.load(Relaxed)
+        );
+        for vcpu in &domain.vcpus {
+            println!(
+                "  v{}: flags {:#x}, upcall pending {}, next timer {:?}, now {:?}",
+                vcpu.id.0,
+                vcpu.flags.load(Relaxed),
+                domain.events.upcall_pending(&HW, vcpu.id),
+                vcpu.next_timer(),
+                HW.now()
+            );
+        }
+    }
+}
+
+fn run_queues() {
+    println!("scheduler {}", machine::scheduler().name());
+    each(|domain, vcpu| {
+        let runstate = vcpu.runstate.lock().at(HW.now());
+        println!(
+            "  d{}v{}: on CPU {}, state {}, ns {:?}",
+            domain.id.0,
+            vcpu.id.0,
+            vcpu.on_cpu.load(Relaxed) as i32,
+            runstate.state,
+            runstate.time
+        );
+    });
+}
+
+fn memory() {
+    println!(
+        "frames: {} of RAM, {} free, {} CPUs",
+        HW.nr_ram_frames(),
+        HW.nr_free_frames(),
+        smp::nr_online()
+    );
+}
+
+fn nmi() {
+    for domain in machine::domains() {
+        if let Some(vcpu) = domain.vcpu(VcpuId(0)) {
+            vcpu.flags.fetch_or(rexen_core::domain::VcpuFlags::NMI_PENDING, Relaxed);
+            machine::kick_cpu(rexen_core::units::CpuId(vcpu.on_cpu.load(Relaxed) & 63), crate::guest::exit::CHECK);
+        }
+    }
+}
+
+fn debug_virq() {
+    if let Some(dom0) = HW.domain(rexen_core::units::DomId::DOM0) {
+        hypercall::raise_virq(&HW, &dom0, VcpuId(0), rexen_core::evtchn::Virq::DEBUG);
+    }
+}
+
+fn check() {
+    let mut roots = Vec::new();
+    for domain in machine::domains() {
+        for vcpu in &domain.vcpus {
+            let bases = [&vcpu.kernel_l4, &vcpu.user_l4].map(|base| base.load(Relaxed));
+            roots.extend(bases.iter().filter(|&&mfn| mfn != 0).map(|&mfn| Root { mfn: Mfn(mfn), as_type: Some(FrameType::L4) }));
+            let gdt = *vcpu.gdt.lock();
+            let pages = (gdt.entries as usize).div_ceil(512);
+            roots.extend(gdt.frames.iter().take(pages).map(|&mfn| Root { mfn, as_type: Some(FrameType::SegDesc) }));
+            let ldt = *vcpu.ldt.lock();
+            roots.extend(ldt.frames.iter().flatten().map(|&mfn| Root { mfn, as_type: Some(FrameType::SegDesc) }));
+        }
+    }
+    let bad = check_world(HW.frame_table(), &HW, roots);
+    for mismatch in bad.iter().take(20) {
+        println!("check_world: {mismatch:?}");
+    }
+    println!("check_world: {} mismatches", bad.len());
+}

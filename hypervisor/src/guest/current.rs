@@ -1,0 +1,325 @@
+//! The vcpu that this CPU runs.
+//!
+//! Its registers lie in `CpuInfo`, what its entry paths need in the CPU's slots, and the rest is live in the machine:
+//! segments, FPU, control registers, descriptor windows. [`load`] puts a vcpu there, [`save`] takes it away.
+
+// UNSAFETY: turns the per-CPU pointer into references, and loads machine state of the guest.
+#![expect(unsafe_code)]
+
+use alloc::sync::Arc;
+use core::sync::atomic::{
+    AtomicU8, AtomicU16, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
+
+use rexen_abi::arch_x86::CpuUserRegs;
+use rexen_core::domain::{Domain, Vcpu};
+use rexen_core::policy::cr;
+use rexen_core::sync::Mutex;
+use rexen_core::units::{MAX_CPUS, Mfn};
+
+use crate::cpu::info::{self, word};
+use crate::cpu::{self, features, msr, regs, this_cpu};
+use crate::entry::{self, is_guest_range, slot};
+use crate::mm::{frames, layout, tables, window};
+use crate::smp::flush;
+
+/// What keeps the running vcpu's domain alive.
+static HELD: [Mutex<Option<Arc<Domain>>>; MAX_CPUS] = [const { Mutex::new(None) }; MAX_CPUS];
+
+/// The vcpu_info of an idle CPU: nothing is ever pending there.
+static NO_VCPU_INFO: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
+
+/// Runs `f` on the guest frame of this CPU. For code that was not handed the frame and runs below none that uses it.
+pub fn with_guest_regs<R>(f: impl FnOnce(&mut CpuUserRegs) -> R) -> R {
+    // SAFETY: (1) the frame is always mapped; (2) callers are `load`, `save` and code that hands the frame on, none of
+    // which runs while another reference is in use: `exit_work` does not touch its own across `schedule`.
+    f(unsafe { &mut (*cpu::cpu_info()).regs })
+}
+
+/// The running vcpu and its domain; `None` when idle.
+///
+/// The references are good until the next [`save`] on this CPU, which only `exit.rs` calls.
+#[inline]
+pub fn current() -> Option<(&'static Domain, &'static Vcpu)> {
+    let vcpu = word(slot::VCPU).load(Relaxed) as *const Vcpu;
+    let domain = word(slot::DOMAIN).load(Relaxed) as *const Domain;
+    if vcpu.is_null() {
+        return None;
+    }
+    // SAFETY: (1) `load` stored pointers into the domain that HELD keeps alive; (2) both types are shared freely.
+    Some(unsafe { (&*domain, &*vcpu) })
+}
+
+/// Whether the running vcpu is in guest-kernel mode.
+#[inline]
+pub fn in_kernel() -> bool {
+    word(slot::KERNEL_MODE).load(Relaxed) != 0
+}
+
+/// The pending and mask bytes at the start of the running vcpu's vcpu_info: pending low, mask high.
+#[inline]
+pub fn upcall_word() -> &'static AtomicU16 {
+    // SAFETY: the slot always holds the address of an 8-aligned vcpu_info in the direct map, or of NO_VCPU_INFO.
+    unsafe { &*(word(slot::VCPU_INFO).load(Relaxed) as *const AtomicU16) }
+}
+
+/// The byte that masks events of the running vcpu.
+#[inline]
+pub fn upcall_mask() -> &'static AtomicU8 {
+    // SAFETY: as `upcall_word`; a byte further on.
+    unsafe { &*((word(slot::VCPU_INFO).load(Relaxed) + 1) as *const AtomicU8) }
+}
+
+/// cr2 in the running vcpu's vcpu_info.
+#[inline]
+pub fn set_guest_cr2(vcpu: &Vcpu, address: u64) {
+    vcpu.cr2.store(address, Relaxed);
+    // SAFETY: as `upcall_word`; offset 0x10 is within the 64 bytes.
+    unsafe { (*((word(slot::VCPU_INFO).load(Relaxed) + 0x10) as *const AtomicU64)).store(address, Relaxed) };
+}
+
+/// Recomputes what the entry paths use: after a change of stack, callbacks or page-table bases.
+pub fn entry_changed(vcpu: &Vcpu) {
+    let callback = &vcpu.callbacks.syscall;
+    let rip = callback.address.load(Relaxed);
+    let sp = vcpu.kernel_sp.load(Relaxed) & !0xf;
+    let usable = rip != 0 && is_guest_range(sp.wrapping_sub(64), 64);
+    word(slot::SYSCALL_SP).store(if usable { sp } else { 0 }, Relaxed);
+    word(slot::SYSCALL_RIP).store(rip, Relaxed);
+    word(slot::SYSCALL_MASKS).store(u64::from(callback.masks_events.load(Relaxed)), Relaxed);
+    word(slot::KERNEL_CR3).store(Mfn(vcpu.kernel_l4.load(Relaxed)).maddr(), Relaxed);
+    word(slot::USER_CR3).store(Mfn(vcpu.user_l4.load(Relaxed)).maddr(), Relaxed);
+}
+
+/// Where the entry paths find the vcpu_info of the running vcpu.
+pub fn vcpu_info_moved(domain: &Domain, vcpu: &Vcpu) {
+    let address = match domain.events.vcpu_info(vcpu.id) {
+        Some(spot) => frames::direct_map(spot.mfn()) as u64 + spot.offset() as u64,
+        None => (&raw const NO_VCPU_INFO) as u64,
+    };
+    word(slot::VCPU_INFO).store(address, Relaxed);
+}
+
+/// Makes an idle CPU's words those of no vcpu. Also at the start of every CPU.
+pub fn set_none() {
+    word(slot::VCPU).store(0, Relaxed);
+    word(slot::DOMAIN).store(0, Relaxed);
+    word(slot::DOMID).store(u64::MAX, SeqCst);
+    word(slot::VCPU_INFO).store((&raw const NO_VCPU_INFO) as u64, Relaxed);
+    word(slot::SYSCALL_SP).store(0, Relaxed);
+}
+
+/// Switches between guest-kernel and guest-user mode: address space, GS base, and the mode itself.
+#[inline]
+pub fn set_mode(kernel: bool) {
+    if in_kernel() == kernel {
+        return;
+    }
+    let base = word(if kernel { slot::KERNEL_CR3 } else { slot::USER_CR3 }).load(Relaxed);
+    // SAFETY: (1) both bases are validated L4 tables whose hypervisor slots are ours, held by the vcpu; (2) the hypervisor
+    // does not use GS.
+    unsafe {
+        regs::write_cr3(base);
+        core::arch::asm!("swapgs", options(nomem, nostack, preserves_flags));
+    }
+    word(slot::KERNEL_MODE).store(u64::from(kernel), Relaxed);
+}
+
+/// Loads the base of the running vcpu's present mode, and drops all translations of the old one.
+pub fn load_base(vcpu: &Vcpu) {
+    entry_changed(vcpu);
+    flush::note();
+    let base = word(if in_kernel() { slot::KERNEL_CR3 } else { slot::USER_CR3 }).load(Relaxed);
+    // SAFETY: as `set_mode`. PGE goes off and on around it, because user pages are global.
+    unsafe {
+        let cr4 = regs::read_cr4();
+        regs::write_cr4(cr4 & !cpu::cr4::PGE);
+        regs::write_cr3(base);
+        regs::write_cr4(cr4);
+    }
+}
+
+/// CR4 for the running vcpu.
+pub fn load_cr4(vcpu: &Vcpu) {
+    let value = cr::real_cr4(cpu::base_cr4(), vcpu.cr4.load(Relaxed), false);
+    if regs::read_cr4() != value {
+        // SAFETY: only bits that policy lets a guest choose differ from the hypervisor's own value.
+        unsafe { regs::write_cr4(value) };
+    }
+}
+
+/// Sets or clears CR0.TS as the running vcpu wants it.
+pub fn load_ts(vcpu: &Vcpu) {
+    let cr0 = regs::read_cr0();
+    let want = if vcpu.ts.load(Relaxed) { cr0 | cr::CR0_TS } else { cr0 & !cr::CR0_TS };
+    if want != cr0 {
+        // SAFETY: the hypervisor uses no FPU.
+        unsafe { regs::write_cr0(want) };
+    }
+}
+
+/// Maps the running vcpu's GDT into this CPU's window.
+pub fn load_gdt(vcpu: &Vcpu) {
+    let gdt = *vcpu.gdt.lock();
+    let pages = (gdt.entries as usize).div_ceil(512);
+    for (index, frame) in gdt.frames.iter().enumerate() {
+        let frame = (index < pages).then_some(*frame);
+        window::map_window(this_cpu(), index, frame, true);
+    }
+}
+
+/// Sets the running vcpu's LDT; its pages are mapped when they fault.
+pub fn load_ldt(vcpu: &Vcpu) {
+    let ldt = *vcpu.ldt.lock();
+    for (index, frame) in ldt.frames.iter().enumerate() {
+        window::map_window(this_cpu(), 16 + index, *frame, true);
+    }
+    cpu::desc::set_ldt(this_cpu(), ldt.entries);
+}
+
+/// Loads the running vcpu's debug registers.
+pub fn load_debug_registers(vcpu: &Vcpu) {
+    let debug = vcpu.debug.lock();
+    let [a, b, c, d] = debug.addresses();
+    // SAFETY: policy lets no breakpoint lie in the hypervisor's range and never sets DR7.GD.
+    unsafe {
+        core::arch::asm!("mov dr7, {zero}", "mov dr0, {a}", "mov dr1, {b}", "mov dr2, {c}", "mov dr3, {d}", "mov dr7, {seven}",
+            zero = in(reg) 0u64, a = in(reg) a, b = in(reg) b, c = in(reg) c, d = in(reg) d,
+            seven = in(reg) debug.dr7(), options(nomem, nostack, preserves_flags));
+    }
+}
+
+/// Turns all breakpoints off.
+fn clear_debug_registers() {
+    // SAFETY: no breakpoint is armed afterwards.
+    unsafe { core::arch::asm!("mov dr7, {}", in(reg) 0x400u64, options(nomem, nostack, preserves_flags)) };
+}
+
+/// Base of the inactive GS: user space's while the guest kernel runs.
+#[inline]
+pub fn inactive_gs_base() -> u64 {
+    // SAFETY: every 64-bit CPU has it.
+    unsafe { regs::rdmsr(msr::KERNEL_GS_BASE) }
+}
+
+/// Reads FS_BASE or GS_BASE (`msr`).
+#[inline]
+pub fn read_base(msr: u32) -> u64 {
+    // SAFETY: callers pass one of the three segment-base MSRs.
+    unsafe { regs::rdmsr(msr) }
+}
+
+/// Writes a segment-base MSR; `base` is canonical.
+#[inline]
+pub fn write_base(msr: u32, base: u64) {
+    // SAFETY: callers pass one of the three segment-base MSRs, and a canonical base; the hypervisor uses neither segment.
+    unsafe { regs::wrmsr(msr, base) };
+}
+
+/// Loads a selector into user space's GS, which is inactive while the guest kernel runs; a bad one becomes null.
+pub fn set_gs_user_selector(selector: u16) {
+    let kernel = read_base(msr::GS_BASE);
+    // Loading a selector sets the active base, from the descriptor; that is the user's base, and the kernel keeps its own.
+    entry::load_gs_selector(selector);
+    let user = read_base(msr::GS_BASE);
+    write_base(msr::KERNEL_GS_BASE, user);
+    write_base(msr::GS_BASE, kernel);
+}
+
+/// Makes `vcpu` of `domain` the one this CPU runs. The CPU runs none now. Whether all its selectors could be loaded.
+pub fn load(domain: Arc<Domain>, vcpu: &Vcpu) -> bool {
+    let cpu = this_cpu();
+    word(slot::VCPU).store(core::ptr::from_ref(vcpu) as u64, Relaxed);
+    word(slot::DOMAIN).store(Arc::as_ptr(&domain) as u64, Relaxed);
+    word(slot::DOMID).store(u64::from(domain.id.0), SeqCst);
+    vcpu.on_cpu.store(cpu.0, SeqCst);
+    let mut saved = vcpu.saved.lock();
+    let saved = &mut *saved;
+    with_guest_regs(|regs| *regs = saved.regs);
+    word(slot::KERNEL_MODE).store(u64::from(saved.in_kernel), Relaxed);
+    vcpu_info_moved(&domain, vcpu);
+    load_cr4(vcpu);
+    load_base(vcpu);
+    load_gdt(vcpu);
+    load_ldt(vcpu);
+    let good = entry::load_segments(saved.regs.ds, saved.regs.es, saved.regs.fs, saved.regs.gs);
+    let (active, inactive) = if saved.in_kernel {
+        (saved.gs_base_kernel, saved.gs_base_user)
+    } else {
+        (saved.gs_base_user, saved.gs_base_kernel)
+    };
+    write_base(msr::FS_BASE, saved.fs_base);
+    write_base(msr::GS_BASE, active);
+    write_base(msr::KERNEL_GS_BASE, inactive);
+    if features().xsave {
+        // SAFETY: policy let only supported bits into the guest's XCR0.
+        unsafe { regs::write_xcr0(cpu::base_xcr0()) };
+    }
+    if !entry::load_fpu(&saved.fpu, features().xsave, cpu::base_xcr0()) {
+        *saved.fpu = rexen_core::domain::FpuArea::new();
+        entry::load_fpu(&saved.fpu, features().xsave, cpu::base_xcr0());
+    }
+    if features().xsave && vcpu.xcr0.load(Relaxed) != cpu::base_xcr0() {
+        // SAFETY: as above.
+        unsafe { regs::write_xcr0(vcpu.xcr0.load(Relaxed)) };
+    }
+    load_ts(vcpu);
+    if vcpu.debug_active.load(Relaxed) {
+        load_debug_registers(vcpu);
+    }
+    *HELD[cpu.0 as usize % MAX_CPUS].lock() = Some(domain);
+    good
+}
+
+/// Takes the running vcpu off this CPU, which idles then.
+pub fn save() {
+    let Some((_, vcpu)) = current() else { return };
+    let mut saved = vcpu.saved.lock();
+    let saved = &mut *saved;
+    saved.regs = with_guest_regs(|regs| *regs);
+    let [ds, es, fs, gs] = entry::read_segments();
+    (saved.regs.ds, saved.regs.es, saved.regs.fs, saved.regs.gs) = (ds, es, fs, gs);
+    saved.in_kernel = in_kernel();
+    saved.fs_base = read_base(msr::FS_BASE);
+    let (active, inactive) = (read_base(msr::GS_BASE), inactive_gs_base());
+    (saved.gs_base_kernel, saved.gs_base_user) = if saved.in_kernel { (active, inactive) } else { (inactive, active) };
+    let cr0 = regs::read_cr0();
+    if cr0 & cr::CR0_TS != 0 {
+        // SAFETY: the hypervisor uses no FPU; clear for the save.
+        unsafe { regs::write_cr0(cr0 & !cr::CR0_TS) };
+    }
+    if features().xsave {
+        // SAFETY: the hypervisor's own value: save everything, whatever the guest has enabled.
+        unsafe { regs::write_xcr0(cpu::base_xcr0()) };
+    }
+    entry::save_fpu(&mut saved.fpu, features().xsave);
+    if vcpu.debug_active.load(Relaxed) {
+        clear_debug_registers();
+    }
+    set_none();
+    for index in 0..16 {
+        if vcpu.ldt.lock().frames[index].is_some() {
+            window::map_window(this_cpu(), 16 + index, None, false);
+        }
+    }
+    cpu::desc::set_ldt(this_cpu(), 0);
+    // SAFETY: the idle tables map the hypervisor as every table does.
+    unsafe {
+        regs::write_cr4(cpu::base_cr4());
+        regs::write_cr3(tables::idle_l4());
+    }
+    flush::note();
+    regs::flush_tlb_global();
+    vcpu.on_cpu.store(u32::MAX, SeqCst);
+    // The vcpu is not used after this: its domain may go with the last reference.
+    let held = HELD[this_cpu().0 as usize % MAX_CPUS].lock().take();
+    drop(held);
+}
+
+/// Where in the LDT window `address` lies, if it does: the page's index.
+pub fn ldt_page_of(address: u64) -> Option<usize> {
+    let start = layout::window(info::this_cpu().0 as usize) + 16 * 4096;
+    let offset = address.checked_sub(start)?;
+    (offset < 16 * 4096).then_some((offset / 4096) as usize)
+}

@@ -1,0 +1,141 @@
+//! What is done before a CPU goes on with a guest: the scheduler's decisions, timers, the guest's events.
+//!
+//! Interrupt handlers and hypercalls leave a bit in the CPU's PENDING word; `entry.s` calls [`exit_work`] while one is
+//! there, or while an upcall is due. A CPU without a vcpu to run waits here.
+
+use core::sync::atomic::Ordering::{Relaxed, SeqCst};
+
+use rexen_abi::arch_x86::CpuUserRegs;
+use rexen_core::domain::VcpuFlags;
+use rexen_core::sched::{RunstateKind, VcpuRef};
+
+use super::{bounce, current, timers, traps};
+use crate::cpu::info::word;
+use crate::cpu::{regs as cpu_regs, this_cpu};
+use crate::entry::slot;
+use crate::machine::{self, HW};
+use crate::timer;
+use rexen_core::hypercall::Machine;
+
+/// Ask the scheduler.
+pub const SCHEDULE: u64 = 1;
+/// The CPU's timer went off.
+pub const TIMER: u64 = 2;
+/// Look again at flags of the running vcpu (virtual NMI).
+pub const CHECK: u64 = 4;
+
+/// Leaves work for the current CPU's next return to a guest.
+#[inline]
+pub fn request(bits: u64) {
+    word(slot::PENDING).fetch_or(bits, Relaxed);
+}
+
+/// Does what is pending, then lets the guest's events in. `regs` is the frame in CpuInfo.
+pub extern "C" fn exit_work(regs: &mut CpuUserRegs) {
+    loop {
+        let pending = word(slot::PENDING).swap(0, Relaxed);
+        if pending & TIMER != 0 {
+            timers::run();
+        }
+        if pending & SCHEDULE != 0 || word(slot::VCPU).load(Relaxed) == 0 {
+            schedule();
+        }
+        if word(slot::VCPU).load(Relaxed) == 0 {
+            while word(slot::PENDING).load(Relaxed) == 0 {
+                cpu_regs::sti_hlt_cli();
+            }
+            continue;
+        }
+        deliver(regs);
+        if word(slot::PENDING).load(Relaxed) == 0 {
+            return;
+        }
+    }
+}
+
+/// Enters the running vcpu's event callback if an upcall is due, or its NMI callback.
+fn deliver(regs: &mut CpuUserRegs) {
+    let Some((domain, vcpu)) = current::current() else { return };
+    if vcpu.flags.load(Relaxed) & VcpuFlags::NMI_PENDING != 0 && vcpu.callbacks.nmi.address.load(Relaxed) != 0 {
+        vcpu.flags.fetch_and(!VcpuFlags::NMI_PENDING, Relaxed);
+        if let Err(why) = bounce::callback(regs, domain, vcpu, &vcpu.callbacks.nmi) {
+            return traps::crash(regs, domain, vcpu, 2, why);
+        }
+    }
+    let upcall = current::upcall_word().load(SeqCst);
+    let callback = &vcpu.callbacks.event;
+    if upcall & 0xff != 0 && upcall >> 8 == 0 && callback.address.load(Relaxed) != 0 {
+        if let Err(why) = bounce::callback(regs, domain, vcpu, callback) {
+            traps::crash(regs, domain, vcpu, 0x101, why);
+        }
+    }
+}
+
+/// Asks the scheduler, and switches if it says so.
+fn schedule() {
+    let cpu = this_cpu();
+    let now = HW.now();
+    let decision = machine::scheduler().schedule(cpu, now);
+    timers::set_slice(decision.until);
+    let running = current::current().map(|(_, vcpu)| vcpu.sched);
+    if decision.next.map(|(id, _)| id) == running {
+        timers::program();
+        return;
+    }
+    if let Some((_, vcpu)) = current::current() {
+        let kind = if vcpu.is_runnable() {
+            RunstateKind::Runnable
+        } else if vcpu.flags.load(Relaxed) & (VcpuFlags::DOWN | VcpuFlags::SHUT_DOWN) != 0 {
+            RunstateKind::Offline
+        } else {
+            RunstateKind::Blocked
+        };
+        set_runstate(vcpu, kind);
+        let id = vcpu.sched;
+        current::save();
+        if let Some(other) = machine::scheduler().saved(id) {
+            machine::kick_cpu(other, SCHEDULE);
+        }
+    }
+    if let Some((_, who)) = decision.next {
+        switch_to(who);
+    }
+    timers::program();
+}
+
+fn switch_to(who: VcpuRef) {
+    let Some(domain) = HW.domain(who.dom) else { return };
+    let keep = domain.clone();
+    let Some(vcpu) = keep.vcpu(who.vcpu) else { return };
+    let good = current::load(domain, vcpu);
+    set_runstate(vcpu, RunstateKind::Running);
+    HW.update_time(vcpu);
+    timers::adopt(vcpu);
+    if !good {
+        let saved = vcpu.saved.lock().regs;
+        current::with_guest_regs(|regs| {
+            let wanted = [saved.ds, saved.es, saved.fs, saved.gs];
+            if let Err(why) = bounce::failsafe(regs, &keep, vcpu, wanted) {
+                traps::crash(regs, &keep, vcpu, 0x102, why);
+            }
+        });
+    }
+}
+
+fn set_runstate(vcpu: &rexen_core::domain::Vcpu, kind: RunstateKind) {
+    vcpu.runstate.lock().enter(kind, HW.now());
+    HW.update_runstate_area(vcpu);
+}
+
+/// The first thing a CPU does after its own start: waits for a vcpu, and runs it.
+pub fn run() -> ! {
+    timer::set_deadline(None);
+    current::set_none();
+    request(SCHEDULE);
+    current::with_guest_regs(exit_work_entry);
+    crate::entry::enter_guest()
+}
+
+fn exit_work_entry(regs: &mut CpuUserRegs) {
+    exit_work(regs);
+}

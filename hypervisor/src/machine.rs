@@ -1,0 +1,571 @@
+//! The machine as `rexen_core` sees it: the traits of its rooms, implemented on the hardware.
+
+// UNSAFETY: forms references to words of frames in the direct map.
+#![expect(unsafe_code)]
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::sync::atomic::{
+    AtomicU32, AtomicU64, AtomicUsize,
+    Ordering::{AcqRel, Acquire, Relaxed, SeqCst},
+};
+
+use rexen_abi::errno::Errno;
+use rexen_abi::sched::{SHUTDOWN_crash, SHUTDOWN_poweroff, SHUTDOWN_watchdog};
+use rexen_abi::xen::shared_info_offset;
+use rexen_core::domain::{Domain, Vcpu, assist};
+use rexen_core::evtchn::{DwordIndex, QwordIndex, SharedFrames};
+use rexen_core::frame::{Buddy, FrameTable};
+use rexen_core::hypercall::{Machine, MsiRequest, PowerAction, SegmentBase};
+use rexen_core::pvmmu::{IoAccess, IoPolicy, MmuHost, TableAccess, Tlb};
+use rexen_core::sched::Scheduler;
+use rexen_core::sync::{Mutex, RwLock};
+use rexen_core::time::TimeInfoFlags;
+use rexen_core::units::{CpuId, CpuMask, DomId, Mfn, Nanos, PAGE_SIZE, Pirq};
+use spin::Once;
+
+use crate::console;
+use crate::cpu::info::word_of;
+use crate::cpu::{msr, regs, this_cpu};
+use crate::entry::{self, slot};
+use crate::guest::{current, exit, pirq, timers};
+use crate::irq::{apic, ioapic, vector};
+use crate::mm::{self, frames, m2p};
+use crate::platform::platform;
+use crate::smp::flush::{self, Flush};
+use crate::{println, smp, timer};
+
+/// The machine. There is one, so it needs no state of its own.
+pub struct Hw;
+/// It.
+pub static HW: Hw = Hw;
+
+static DOMAINS: RwLock<Vec<Arc<Domain>>> = RwLock::new(Vec::new());
+static SCHEDULER: Once<Box<dyn Scheduler>> = Once::new();
+static BUDDY: Once<Mutex<Buddy<'static>>> = Once::new();
+static NR_RAM: AtomicU64 = AtomicU64::new(0);
+static L4_SLOTS: Once<[u64; 16]> = Once::new();
+
+/// Frames whose last reference went, to be scrubbed and freed after one flush for all of them.
+static DROPPED: Mutex<[(u64, u16); NR_DROPPED]> = Mutex::new([(0, 0); NR_DROPPED]);
+static IN_DROPPED: AtomicUsize = AtomicUsize::new(0);
+const NR_DROPPED: usize = 256;
+
+/// Starts the allocator over the RAM that the hypervisor does not need, and the scheduler.
+pub fn init(scheduler: Box<dyn Scheduler>, free: &[(Mfn, Mfn)]) {
+    L4_SLOTS.call_once(mm::hypervisor_l4_entries);
+    SCHEDULER.call_once(|| scheduler);
+    let table = mm::frame_table();
+    // Whatever is RAM and not free is the hypervisor's: private, so that no guest can name it.
+    for region in platform().map.ram() {
+        for mfn in region.start / PAGE_SIZE..region.end / PAGE_SIZE {
+            let _ = table.reserve(Mfn(mfn));
+            NR_RAM.fetch_add(1, Relaxed);
+        }
+    }
+    let mut buddy = Buddy::new(table);
+    for (start, end) in free {
+        buddy.add_range(*start, end.0 - start.0);
+    }
+    BUDDY.call_once(|| Mutex::new(buddy));
+}
+
+/// Adds RAM that has become free after [`init`].
+pub fn add_free(start: Mfn, end: Mfn) {
+    buddy().lock().add_range(start, end.0.saturating_sub(start.0));
+}
+
+fn buddy() -> &'static Mutex<Buddy<'static>> {
+    BUDDY.get().expect("init ran")
+}
+
+/// Takes 2^`order` frames for domain 0 as they are: whatever the firmware left in them is no secret from it.
+pub fn take_unscrubbed(order: u32) -> Option<Mfn> {
+    buddy().lock().alloc(order, 64)
+}
+
+/// The scheduler.
+pub fn scheduler() -> &'static dyn Scheduler {
+    &**SCHEDULER.get().expect("init ran")
+}
+
+/// Makes `domain` known.
+pub fn add_domain(domain: Arc<Domain>) {
+    DOMAINS.write().push(domain);
+}
+
+/// All domains.
+pub fn domains() -> Vec<Arc<Domain>> {
+    DOMAINS.read().clone()
+}
+
+/// Makes `cpu` do `work` (bits of `guest::exit`) on its way back to a guest.
+pub fn kick_cpu(cpu: CpuId, work: u64) {
+    if cpu == this_cpu() {
+        exit::request(work);
+    } else {
+        word_of(cpu.0 as usize, slot::PENDING).fetch_or(work, SeqCst);
+        apic::send_ipi(cpu, vector::EVENT_CHECK);
+    }
+}
+
+fn cpus_of(domain: DomId) -> CpuMask {
+    let mut cpus = CpuMask::EMPTY;
+    for cpu in smp::members(smp::online()) {
+        if word_of(cpu.0 as usize, slot::DOMID).load(SeqCst) == u64::from(domain.0) {
+            cpus.0 |= CpuMask::one(cpu).0;
+        }
+    }
+    cpus
+}
+
+/// Scrubs and frees the frames that were dropped, if there are any.
+#[inline]
+pub fn free_dropped() {
+    if IN_DROPPED.load(Relaxed) != 0 {
+        free_dropped_now();
+    }
+}
+
+#[cold]
+fn free_dropped_now() {
+    let mut batch = [(0u64, 0u16); NR_DROPPED];
+    let count = {
+        let dropped = DROPPED.lock();
+        batch.copy_from_slice(&*dropped);
+        IN_DROPPED.swap(0, Acquire)
+    };
+    let batch = batch.get(..count).unwrap_or(&batch);
+    let mut last = None;
+    for (_, owner) in batch {
+        if last.replace(*owner) != Some(*owner) {
+            flush::flush_tlb(cpus_of(DomId(*owner)), Flush::Global);
+        }
+    }
+    let mut buddy = buddy().lock();
+    for (mfn, _) in batch {
+        if buddy.free(Mfn(*mfn), 0).is_err() {
+            println!("BUG: frame {mfn:#x} dropped twice");
+        }
+    }
+}
+
+impl Hw {
+    /// All machine frames.
+    #[inline]
+    pub fn frame_table(&self) -> FrameTable<'static> {
+        mm::frame_table()
+    }
+}
+
+#[inline(always)]
+fn table_word(frame: Mfn, index: usize) -> &'static AtomicU64 {
+    // SAFETY: (1) callers name frames of RAM, which the direct map has; (2) the index is masked to the page; (3) such
+    // frames are only ever accessed as atomics or raw bytes, never through plain references.
+    unsafe { &*frames::direct_map(frame).cast::<AtomicU64>().add(index & 511) }
+}
+
+impl TableAccess for Hw {
+    #[inline(always)]
+    fn read(&self, frame: Mfn, index: usize) -> u64 {
+        table_word(frame, index).load(Relaxed)
+    }
+    #[inline(always)]
+    fn write(&self, frame: Mfn, index: usize, value: u64) {
+        table_word(frame, index).store(value, Relaxed);
+    }
+    #[inline(always)]
+    fn cmpxchg(&self, frame: Mfn, index: usize, old: u64, new: u64) -> Result<u64, u64> {
+        table_word(frame, index).compare_exchange(old, new, AcqRel, Relaxed)
+    }
+    #[inline(always)]
+    fn block_is_empty(&self, frame: Mfn, first: usize) -> bool {
+        (0..8).fold(0, |all, n| all | table_word(frame, first + n).load(Relaxed)) == 0
+    }
+    fn clear(&self, frame: Mfn) {
+        // SAFETY: a frame of RAM that a guest owns or will: no Rust object lives there.
+        unsafe { frames::zero_frame(frame) };
+    }
+    fn copy(&self, from: Mfn, to: Mfn) {
+        if from != to {
+            // SAFETY: as `clear`; two different frames.
+            unsafe { frames::copy_frame(to, from) };
+        }
+    }
+}
+
+impl SharedFrames for Hw {
+    #[inline(always)]
+    fn word64(&self, mfn: Mfn, index: QwordIndex) -> &AtomicU64 {
+        table_word(mfn, index.get())
+    }
+    #[inline(always)]
+    fn word32(&self, mfn: Mfn, index: DwordIndex) -> &AtomicU32 {
+        // SAFETY: as `table_word`; `get` is below 1024.
+        unsafe { &*frames::direct_map(mfn).cast::<AtomicU32>().add(index.get()) }
+    }
+}
+
+impl Tlb for Hw {
+    #[inline]
+    fn flush_stamp_now(&self) -> u64 {
+        flush::stamp()
+    }
+    #[inline]
+    fn flush_before_retype(&self, owner: DomId, stamp: u64) {
+        // A CPU that has left the domain has flushed: only those that run it count.
+        let mut stale = CpuMask::EMPTY;
+        for cpu in smp::members(smp::online()) {
+            if word_of(cpu.0 as usize, slot::DOMID).load(SeqCst) == u64::from(owner.0)
+                && !flush::has_flushed_since(cpu, stamp)
+            {
+                stale.0 |= CpuMask::one(cpu).0;
+            }
+        }
+        if !stale.is_empty() {
+            flush::flush_tlb(stale, Flush::Global);
+        }
+    }
+    fn flush_domain(&self, domain: DomId) {
+        flush::flush_tlb(cpus_of(domain), Flush::Global);
+    }
+}
+
+impl IoPolicy for Hw {
+    fn io_access(&self, domain: DomId, mfn: Mfn) -> IoAccess {
+        if domain != DomId::DOM0 {
+            return IoAccess::Refused;
+        }
+        if mfn == Mfn(0xfee00) {
+            return IoAccess::Refused;
+        }
+        if ioapic::list().any(|(_, maddr, _)| Mfn::containing(maddr) == mfn) {
+            return IoAccess::ReadOnly;
+        }
+        IoAccess::ReadWrite
+    }
+}
+
+impl MmuHost for Hw {
+    #[inline(always)]
+    fn should_stop(&self) -> bool {
+        word_of(this_cpu().0 as usize, slot::PENDING).load(Relaxed) != 0 || apic::is_interrupt_waiting()
+    }
+    #[inline(always)]
+    fn l4_slots(&self) -> &[u64; 16] {
+        L4_SLOTS.get().expect("init ran")
+    }
+    fn set_m2p(&self, mfn: Mfn, pfn: u64) {
+        m2p::set(mfn, pfn);
+    }
+    fn frame_freed(&self, mfn: Mfn, owner: DomId) {
+        loop {
+            {
+                let mut dropped = DROPPED.lock();
+                let count = IN_DROPPED.load(Relaxed);
+                if let Some(place) = dropped.get_mut(count) {
+                    *place = (mfn.0, owner.0);
+                    IN_DROPPED.store(count + 1, Relaxed);
+                    return;
+                }
+            }
+            free_dropped_now();
+        }
+    }
+    fn bug(&self, what: &'static str, mfn: Mfn) {
+        println!("BUG: {what}: {mfn:?} {:?}", mm::frame_table().word(mfn));
+        if cfg!(debug_assertions) {
+            panic!("{what}");
+        }
+    }
+}
+
+impl Machine for Hw {
+    #[inline]
+    fn copy_in(&self, gva: u64, into: &mut [u8]) -> Result<(), Errno> {
+        if entry::copy_from_guest(gva, into) { Ok(()) } else { Err(Errno::EFAULT) }
+    }
+    #[inline]
+    fn copy_out(&self, gva: u64, from: &[u8]) -> Result<(), Errno> {
+        if entry::copy_to_guest(gva, from) { Ok(()) } else { Err(Errno::EFAULT) }
+    }
+    #[inline]
+    fn now(&self) -> Nanos {
+        timer::now_ns()
+    }
+    fn this_cpu(&self) -> CpuId {
+        this_cpu()
+    }
+    fn nr_cpus(&self) -> u32 {
+        smp::nr_online()
+    }
+    fn domain(&self, id: DomId) -> Option<Arc<Domain>> {
+        DOMAINS.read().iter().find(|d| d.id == id).cloned()
+    }
+    #[inline]
+    fn frames(&self) -> FrameTable<'_> {
+        mm::frame_table()
+    }
+    fn alloc_frames(&self, order: u32, address_bits: u32) -> Option<Mfn> {
+        let take = || buddy().lock().alloc(order, address_bits);
+        let first = take().or_else(|| {
+            free_dropped();
+            take()
+        })?;
+        for n in 0..1 << order {
+            self.clear(Mfn(first.0 + n));
+        }
+        Some(first)
+    }
+    fn free_frames(&self, mfn: Mfn, order: u32) {
+        if buddy().lock().free(mfn, order).is_err() {
+            self.bug("freed frames that were not taken", mfn);
+        }
+    }
+    fn nr_free_frames(&self) -> u64 {
+        free_dropped();
+        buddy().lock().free_frames()
+    }
+    fn max_frame(&self) -> u64 {
+        mm::max_mfn()
+    }
+    fn nr_ram_frames(&self) -> u64 {
+        NR_RAM.load(Relaxed)
+    }
+
+    fn vcpu_wake(&self, vcpu: &Vcpu) {
+        if let Some(cpu) = scheduler().wake(vcpu.sched, self.now()) {
+            kick_cpu(cpu, exit::SCHEDULE);
+        }
+    }
+    fn vcpu_sleep(&self, vcpu: &Vcpu) {
+        if let Some(cpu) = scheduler().sleep(vcpu.sched) {
+            kick_cpu(cpu, exit::SCHEDULE);
+        }
+    }
+    #[inline]
+    fn kick_vcpu(&self, vcpu: &Vcpu) {
+        let cpu = vcpu.on_cpu.load(SeqCst);
+        if cpu != u32::MAX && cpu != this_cpu().0 {
+            apic::send_ipi(CpuId(cpu), vector::EVENT_CHECK);
+        }
+    }
+    fn yield_cpu(&self) {
+        if scheduler().yield_now(this_cpu()) {
+            exit::request(exit::SCHEDULE);
+        }
+    }
+    fn timers_changed(&self, vcpu: &Vcpu) {
+        timers::changed(vcpu);
+    }
+    fn update_time(&self, vcpu: &Vcpu) {
+        let Some(domain) = self.domain(vcpu.domain) else { return };
+        if let Some(spot) = domain.events.vcpu_info(vcpu.id) {
+            let mut writer = vcpu.time_writer.lock();
+            writer.write_vcpu_info(self, spot, &timer::clock(), TimeInfoFlags::default());
+        }
+    }
+    fn update_runstate_area(&self, vcpu: &Vcpu) {
+        let area = vcpu.runstate_area.load(Relaxed);
+        if area == 0 || vcpu.on_cpu.load(Relaxed) != this_cpu().0 {
+            return;
+        }
+        let info = vcpu.runstate.lock().as_entered();
+        let flagged = current::current().is_some_and(|(d, _)| d.has_assist(assist::RUNSTATE_UPDATE_FLAG));
+        // The area is an address of the guest kernel.
+        let in_kernel = current::in_kernel();
+        current::set_mode(true);
+        let entry_time = info.state_entry_time.0;
+        if flagged {
+            let _ = entry::copy_to_guest(area.wrapping_add(8), &(entry_time | 1 << 63).to_le_bytes());
+        }
+        let mut bytes = [0u8; 48];
+        bytes[0..4].copy_from_slice(&info.state.to_le_bytes());
+        bytes[8..16].copy_from_slice(&(entry_time | u64::from(flagged) << 63).to_le_bytes());
+        for (chunk, time) in bytes[16..].chunks_exact_mut(8).zip(info.time) {
+            chunk.copy_from_slice(&time.to_le_bytes());
+        }
+        let _ = entry::copy_to_guest(area, &bytes);
+        if flagged {
+            let _ = entry::copy_to_guest(area.wrapping_add(8), &entry_time.to_le_bytes());
+        }
+        current::set_mode(in_kernel);
+    }
+    fn set_wall_clock(&self, sec: u64, nsec: u32) {
+        for domain in domains() {
+            let at = |offset| self.word32(domain.shared_info, DwordIndex::at_byte(offset));
+            let version = at(shared_info_offset::WC_VERSION);
+            let start = version.load(Relaxed) | 1;
+            version.store(start, SeqCst);
+            at(shared_info_offset::WC_SEC).store(sec as u32, SeqCst);
+            at(shared_info_offset::WC_NSEC).store(nsec, SeqCst);
+            at(shared_info_offset::WC_SEC_HI).store((sec >> 32) as u32, SeqCst);
+            version.store(start.wrapping_add(1), SeqCst);
+        }
+    }
+
+    #[inline]
+    fn entry_changed(&self, vcpu: &Vcpu) {
+        current::entry_changed(vcpu);
+    }
+    fn vcpu_info_moved(&self, vcpu: &Vcpu) {
+        if let Some((domain, running)) = current::current()
+            && core::ptr::eq(running, vcpu)
+        {
+            current::vcpu_info_moved(domain, vcpu);
+        }
+        self.update_time(vcpu);
+    }
+    fn load_base(&self, vcpu: &Vcpu) {
+        current::load_base(vcpu);
+    }
+    fn load_gdt(&self, vcpu: &Vcpu) {
+        current::load_gdt(vcpu);
+    }
+    fn load_ldt(&self, vcpu: &Vcpu) {
+        current::load_ldt(vcpu);
+    }
+    #[inline]
+    fn set_segment_base(&self, which: SegmentBase, base: u64) {
+        let which = match which {
+            SegmentBase::Fs => msr::FS_BASE,
+            // The guest kernel runs, so user space's is the inactive one.
+            SegmentBase::GsUser => msr::KERNEL_GS_BASE,
+            SegmentBase::GsKernel => msr::GS_BASE,
+        };
+        current::write_base(which, base);
+    }
+    fn set_gs_user_selector(&self, selector: u16) {
+        current::set_gs_user_selector(selector);
+    }
+    fn load_debug_registers(&self, vcpu: &Vcpu) {
+        vcpu.debug_active.store(vcpu.debug.lock().is_active(), Relaxed);
+        current::load_debug_registers(vcpu);
+    }
+    fn ts_changed(&self, vcpu: &Vcpu) {
+        current::load_ts(vcpu);
+    }
+    #[inline]
+    fn flush_local(&self, gva: Option<u64>) {
+        match gva {
+            Some(gva) => regs::invlpg(gva),
+            None => flush::flush_tlb(CpuMask::one(this_cpu()), Flush::Global),
+        }
+    }
+    fn flush_vcpus(&self, domain: &Domain, vcpus: u64, gva: Option<u64>) {
+        let mut cpus = CpuMask::EMPTY;
+        for (n, vcpu) in domain.vcpus.iter().enumerate().take(64) {
+            let cpu = vcpu.on_cpu.load(SeqCst);
+            if vcpus >> n & 1 != 0 && cpu != u32::MAX {
+                cpus.0 |= CpuMask::one(CpuId(cpu)).0;
+            }
+        }
+        if let Some(gva) = gva
+            && cpus.without(this_cpu()).is_empty()
+        {
+            return self.flush_local(Some(gva));
+        }
+        flush::flush_tlb(cpus, Flush::Global);
+    }
+    fn write_back_caches(&self) {
+        // SAFETY: writes caches back; slow, harmless.
+        unsafe { core::arch::asm!("wbinvd", options(nostack, preserves_flags)) };
+    }
+
+    fn console_write(&self, bytes: &[u8]) {
+        console::write_guest(bytes);
+    }
+    fn console_read(&self, into: &mut [u8]) -> usize {
+        console::input::read(into)
+    }
+    fn log(&self, _level: u8, line: fmt::Arguments<'_>) {
+        println!("{line}");
+    }
+    fn read_log(&self, from: u32, into: &mut [u8]) -> (usize, u32) {
+        let (after, count) = console::read_messages(u64::from(from), into);
+        (count, after as u32)
+    }
+    fn clear_log(&self) {
+        console::clear_messages();
+    }
+    fn debug_key(&self, key: u8) {
+        console::keys::handle(key);
+    }
+
+    fn dom0_shut_down(&self, reason: u32) {
+        match reason {
+            SHUTDOWN_poweroff => {
+                println!("Domain 0 powered off: powering off");
+                smp::shutdown::power_off();
+                println!("ACPI would not power off: halted");
+                crate::cpu::halt_forever();
+            }
+            SHUTDOWN_crash | SHUTDOWN_watchdog if platform().options.noreboot => {
+                println!("Domain 0 crashed: 'noreboot' set - not rebooting.");
+                smp::shutdown::halt_others();
+                crate::cpu::halt_forever();
+            }
+            SHUTDOWN_crash | SHUTDOWN_watchdog => {
+                println!("Domain 0 crashed: rebooting machine in 5 seconds.");
+                timer::delay_us(5_000_000);
+                smp::shutdown::reboot();
+            }
+            _ => {
+                println!("Domain 0 shut down: rebooting machine");
+                smp::shutdown::reboot();
+            }
+        }
+    }
+    fn power(&self, action: PowerAction) {
+        match action {
+            PowerAction::Off { pm1a, pm1b } => {
+                println!("Entering ACPI sleep state S5");
+                smp::shutdown::enter_sleep(pm1a, pm1b);
+            }
+            PowerAction::Reboot => smp::shutdown::reboot(),
+        }
+    }
+    fn command_line(&self) -> &str {
+        platform().boot.options_text()
+    }
+    fn tsc_khz(&self) -> u32 {
+        timer::tsc_khz() as u32
+    }
+
+    fn ioapic_read(&self, base: u64, register: u32) -> Option<u32> {
+        ioapic::read_register(base, register)
+    }
+    fn nr_gsis(&self) -> u32 {
+        ioapic::nr_gsis()
+    }
+    fn setup_gsi(&self, gsi: u32, level: bool, active_low: bool) -> Result<(), Errno> {
+        pirq::setup_gsi(gsi, level, active_low)
+    }
+    fn pirq_bind(&self, domain: &Domain, pirq: Pirq) -> Result<(), Errno> {
+        pirq::bind(domain, pirq)
+    }
+    fn pirq_unbind(&self, domain: &Domain, pirq: Pirq) {
+        pirq::unbind(domain, pirq);
+    }
+    fn pirq_eoi(&self, domain: &Domain, pirq: Pirq) {
+        pirq::eoi(domain, pirq);
+    }
+    fn pirq_needs_eoi(&self, pirq: Pirq) -> bool {
+        pirq::needs_eoi(pirq)
+    }
+    fn pirq_moved(&self, _domain: &Domain, _pirq: Pirq) {
+        // Interrupts all go to CPU 0, which passes the event on: nothing follows the vcpu yet.
+    }
+    fn map_msi(&self, request: MsiRequest) -> Result<Pirq, Errno> {
+        pirq::map_msi(request)
+    }
+    fn unmap_msi(&self, pirq: Pirq) -> Result<(), Errno> {
+        pirq::unmap(pirq)
+    }
+    fn free_pirq(&self) -> Option<Pirq> {
+        pirq::free_pirq()
+    }
+    fn pci_device(&self, _segment: u16, _bus: u8, _devfn: u8, _added: bool) {}
+}
