@@ -62,7 +62,8 @@ impl SharedSpot {
     pub fn try_new(mfn: Mfn, offset: u32, bytes: u32) -> Option<Self> {
         let fits = u64::from(offset).checked_add(u64::from(bytes))? <= PAGE_SIZE;
         let nameable = mfn.0 <= u64::MAX / PAGE_SIZE;
-        (fits && nameable && offset % 8 == 0).then(|| SharedSpot(mfn.maddr() | u64::from(offset)))
+        (fits && nameable && offset.is_multiple_of(8))
+            .then(|| SharedSpot(mfn.maddr() | u64::from(offset)))
     }
 
     /// The spot as one word; never 0 unless it lies in frame 0.

@@ -472,7 +472,7 @@ fn storm(fifo: bool) {
                 let mut seed = 77 + thread;
                 for _ in 0..4_000 {
                     let port = ports[noise(&mut seed) as usize % ports.len()];
-                    if fifo && noise(&mut seed) % 8 == 0 {
+                    if fifo && noise(&mut seed).is_multiple_of(8) {
                         let _ = channels.bind_vcpu(port, VcpuId(noise(&mut seed) as u32 % 2));
                     }
                     if let Some(vcpu) = channels.raise(ram, port).upcall {

@@ -744,7 +744,7 @@ fn check(
         let marks = machine.entry(gref).load(SeqCst) & (READING | WRITING);
         assert_eq!(
             marks,
-            u64::from(used) * READING | u64::from(written) * WRITING,
+            (u64::from(used) * READING) | (u64::from(written) * WRITING),
             "{gref}"
         );
     }

@@ -60,7 +60,7 @@ impl TscScale {
             .min(u128::from(u64::MAX)) as u64;
         let by = u32::from(self.shift.unsigned_abs());
         if self.shift < 0 {
-            shifted.checked_mul(1 << by.min(63)).unwrap_or(u64::MAX)
+            shifted.saturating_mul(1 << by.min(63))
         } else {
             shifted.div_ceil(1 << by.min(63))
         }
@@ -69,7 +69,7 @@ impl TscScale {
     /// Cycles per second, to the nearest thousand cycles.
     pub fn khz(self) -> u64 {
         let hz = self.to_cycles(NS_PER_SEC);
-        (hz + 500) / 1000
+        hz.saturating_add(500) / 1000
     }
 }
 

@@ -148,7 +148,7 @@ fn time_info_is_written_under_an_even_version() {
     assert_eq!(version.load(SeqCst), 4);
     assert_eq!(ram.qword(ram.mfn(0), 104).load(SeqCst), 0x1122);
     assert_eq!(ram.qword(ram.mfn(0), 112).load(SeqCst), 0x3344);
-    assert_eq!(ram.qword(ram.mfn(0), 120).load(SeqCst), 0x01_fe_8765_4321);
+    assert_eq!(ram.qword(ram.mfn(0), 120).load(SeqCst), 0x01fe_8765_4321);
 }
 
 #[test]
@@ -368,8 +368,8 @@ proptest! {
 fn vcpus_start_with_ticks_of_10_ms_that_can_be_stopped() {
     let mut timers = VcpuTimers::new(Nanos(3));
     assert_eq!(timers.period_ns(), Some(10_000_000));
-    assert_eq!(timers.periodic_due(Nanos(10_000_002)).0, false);
-    assert_eq!(timers.periodic_due(Nanos(10_000_003)).0, true);
+    assert!(!timers.periodic_due(Nanos(10_000_002)).0);
+    assert!(timers.periodic_due(Nanos(10_000_003)).0);
     assert_eq!(timers.stop_periodic(), Alarm::Off);
     assert_eq!(timers.periodic_due(Nanos(1 << 40)), (false, Alarm::Off));
     assert_eq!(
