@@ -208,4 +208,19 @@ pub trait Machine: MmuHost + SharedFrames + Sync + Sized {
         let _ = cpu;
         Nanos(0)
     }
+    /// Copies `len` bytes between held frames, within both; the ranges may overlap. Override it: this is slow.
+    fn copy_bytes(&self, from: Mfn, from_offset: u16, to: Mfn, to_offset: u16, len: u16) {
+        let byte = |mfn, at: u16| self.read(mfn, usize::from(at) / 8 % 512) >> (at % 8 * 8) & 0xff;
+        let copy = |n: u16| {
+            let (from_at, at) = (from_offset.wrapping_add(n), to_offset.wrapping_add(n));
+            let (index, shift) = (usize::from(at) / 8 % 512, at % 8 * 8);
+            let merged = self.read(to, index) & !(0xff << shift) | byte(from, from_at) << shift;
+            self.write(to, index, merged);
+        };
+        if from_offset >= to_offset {
+            (0..len).for_each(copy);
+        } else {
+            (0..len).rev().for_each(copy);
+        }
+    }
 }
