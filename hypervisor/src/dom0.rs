@@ -17,6 +17,7 @@ use rexen_abi::plain::Plain;
 use rexen_core::builder::{self, BuildHost, BuildParams, KernelImage, Layout, bzimage};
 use rexen_core::domain::{Domain, Limits, NOT_SHUT_DOWN, Vcpu, VcpuFlags};
 use rexen_core::evtchn::{EventChannels, Virq};
+use rexen_core::gnttab::GrantTable;
 use rexen_core::hypercall::{self, Machine};
 use rexen_core::policy::cpuid::{CpuidPolicy, Extent, HostCpuid, TscView};
 use rexen_core::policy::cr;
@@ -45,6 +46,10 @@ const RESERVE_SHARE: u64 = 16;
 const RESERVE_MAX: u64 = (128 << 20) / PAGE_SIZE;
 /// Ports that domain 0 may have.
 const MAX_PORT: u32 = 131_071;
+/// Frames of its grant table, 512 entries each.
+const MAX_GRANT_FRAMES: u32 = 64;
+/// Frames' worth of mappings of others' grants, 256 each.
+const MAX_MAPTRACK_FRAMES: u32 = 1024;
 
 /// The frames of domain 0, by pfn.
 struct Frames {
@@ -339,7 +344,7 @@ fn new_domain(
         latched_reason: AtomicU32::new(NOT_SHUT_DOWN),
         watchdogs: Default::default(),
         memory_map: Mutex::new(memory_map),
-        grants: Default::default(),
+        grants: GrantTable::new(id, MAX_GRANT_FRAMES, MAX_MAPTRACK_FRAMES),
         pirq_eoi_map: AtomicU64::new(0),
         limits,
         handle: [0; 16],

@@ -10,7 +10,8 @@ use rexen_core::domain::{Domain, Vcpu, assist};
 use rexen_core::emulate::io::{self, PortBitmap};
 use rexen_core::emulate::privop::{self, Code, Outcome, PrivHost};
 use rexen_core::emulate::{Fault, GuestMem, Mode, SegBases};
-use rexen_core::hypercall::Machine;
+use rexen_core::hypercall::handlers::mmuext_op;
+use rexen_core::hypercall::{Call, Machine};
 use rexen_core::policy::cpuid::Asker;
 use rexen_core::policy::ioports::PortAccess;
 use rexen_core::policy::msr::{self as msr_policy, MsrRead, MsrWrite, VcpuMsrState};
@@ -178,8 +179,8 @@ impl PrivHost for Host<'_> {
             2 => current::set_guest_cr2(self.vcpu, value),
             3 => {
                 let base = Mfn::containing(value & 0x000f_ffff_ffff_f000);
-                rexen_core::hypercall::handlers::new_base(&HW, self.domain, self.vcpu, base)
-                    .map_err(|_| Fault::Original)?;
+                let call = Call { m: &HW, domain: self.domain, vcpu: self.vcpu, args: [0; 5] };
+                mmuext_op::load_kernel_base(&call, base).map_err(|_| Fault::Original)?;
             }
             _ => {
                 let value = cr::write_cr4(self.domain.limits.cr4_changeable, value);

@@ -159,6 +159,22 @@ fn new_base<M: Machine>(
 
 /// Lets the LDT's pages be looked up again in the new tables when next used.
 #[inline]
+/// Makes `mfn` the kernel page-table base of the calling vcpu, as its `mov` to CR3 asks.
+///
+/// # Errors
+/// It cannot be a level 4 table.
+pub fn load_kernel_base<M: Machine>(call: &Call<'_, M>, mfn: Mfn) -> Result<(), Errno> {
+    drop_ldt_pages(call);
+    loop {
+        match new_base(call, &call.vcpu.kernel_l4, Some(mfn), |m| m.load_base(call.vcpu)) {
+            Ok(_) => return Ok(()),
+            // An instruction cannot be continued; a table that was never validated before is rare here.
+            Err(MmuOrErrno::Again) => {}
+            Err(MmuOrErrno::Errno(e)) => return Err(e),
+        }
+    }
+}
+
 fn drop_ldt_pages<M: Machine>(call: &Call<'_, M>) {
     let mut ldt = call.vcpu.ldt.lock();
     if ldt.entries == 0 || ldt.frames.iter().all(Option::is_none) {
