@@ -81,6 +81,16 @@ impl<M: Machine> Call<'_, M> {
         write(self.m, gva, value)
     }
 
+    /// Not finished: go on later with these first arguments and the rest as they are.
+    #[inline]
+    pub fn again<const N: usize>(&self, first: [u64; N]) -> Outcome {
+        let mut args = self.args;
+        for (arg, new) in args.iter_mut().zip(first) {
+            *arg = new;
+        }
+        Outcome::Again(args)
+    }
+
     /// The domain that `id` names to this caller: itself by number or DOMID_SELF, others if it may.
     ///
     /// # Errors
@@ -94,17 +104,29 @@ impl<M: Machine> Call<'_, M> {
     }
 }
 
+/// Gives `act` a buffer for `size` bytes. `size` is a constant, so only one of these stays, and little is zeroed for
+/// little.
+#[inline(always)]
+fn with_buffer<R>(size: usize, act: impl FnOnce(&mut [u8]) -> Result<R, Errno>) -> Result<R, Errno> {
+    // Larger things than the last come by copy_in and copy_out.
+    match size {
+        0..=8 => act([0; 8].get_mut(..size).unwrap_or_default()),
+        9..=24 => act([0; 24].get_mut(..size).unwrap_or_default()),
+        25..=64 => act([0; 64].get_mut(..size).unwrap_or_default()),
+        _ => act([0; 256].get_mut(..size).ok_or(Errno::EFAULT)?),
+    }
+}
+
 /// Copies a structure in from guest address `gva`.
 ///
 /// # Errors
 /// EFAULT.
 #[inline]
 pub fn read<T: Plain, M: Machine>(m: &M, gva: u64) -> Result<T, Errno> {
-    // The largest structure that comes this way is mmuext_op's neighbour multicall_entry; larger ones use copy_in.
-    let mut bytes = [0; 256];
-    let bytes = bytes.get_mut(..T::SIZE).ok_or(Errno::EFAULT)?;
-    m.copy_in(gva, bytes)?;
-    T::read(bytes).ok_or(Errno::EFAULT)
+    with_buffer(T::SIZE, |bytes| {
+        m.copy_in(gva, bytes)?;
+        T::read(bytes).ok_or(Errno::EFAULT)
+    })
 }
 
 /// Copies a structure out to guest address `gva`.
@@ -113,10 +135,10 @@ pub fn read<T: Plain, M: Machine>(m: &M, gva: u64) -> Result<T, Errno> {
 /// EFAULT.
 #[inline]
 pub fn write<T: Plain, M: Machine>(m: &M, gva: u64, value: &T) -> Result<(), Errno> {
-    let mut bytes = [0; 256];
-    let bytes = bytes.get_mut(..T::SIZE).ok_or(Errno::EFAULT)?;
-    value.write(bytes).ok_or(Errno::EFAULT)?;
-    m.copy_out(gva, bytes)
+    with_buffer(T::SIZE, |bytes| {
+        value.write(bytes).ok_or(Errno::EFAULT)?;
+        m.copy_out(gva, bytes)
+    })
 }
 
 /// Does what raising an event asked for: wakes the vcpu it is for, and vcpus that poll its port.

@@ -30,9 +30,7 @@ pub fn set_trap_table<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
     loop {
         let at = element(table, n, TrapInfo::SIZE as u64);
         if n != 0 && n.is_multiple_of(TRAPS_PER_LOOK) && call.m.should_stop() {
-            let [_, rest @ ..] = call.args;
-            let [a, b, c, d] = rest;
-            return Outcome::Again([at, a, b, c, d]);
+            return call.again([at]);
         }
         let set = call.read::<TrapInfo>(at).and_then(|trap| match trap.address {
             0 => Ok(false),

@@ -25,7 +25,7 @@ fn write<M: Machine>(call: &Call<'_, M>) -> Outcome {
     let mut done = 0;
     while done < count {
         if done != 0 && call.m.should_stop() {
-            return Outcome::Again([cmd, (count - done) as u64, element(buffer, done as u64, 1), 0, 0]);
+            return call.again([cmd, (count - done) as u64, element(buffer, done as u64, 1)]);
         }
         let mut bytes = [0; PIECE];
         let Some(piece) = bytes.get_mut(..PIECE.min(count - done)) else { break };

@@ -26,7 +26,7 @@ pub fn grant_table_op<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
     while n < count {
         let at = element(list, u64::from(n), size_of_op(cmd));
         if n != 0 && n.is_multiple_of(OPS_PER_LOOK) && call.m.should_stop() {
-            return Outcome::Again([u64::from(cmd), at, u64::from(count - n), 0, 0]);
+            return call.again([u64::from(cmd), at, u64::from(count - n)]);
         }
         let done = match cmd {
             GNTTABOP_map_grant_ref => map(call, at).map(|()| 1),

@@ -74,7 +74,7 @@ fn reservation<M: Machine>(call: &Call<'_, M>, op: u32, start: u64, arg: u64) ->
     let mut n = start;
     while n < asked.nr_extents {
         if n != start && (n - start).is_multiple_of(per_look) && call.m.should_stop() {
-            return Outcome::Again([u64::from(op) | n << MEMOP_EXTENT_SHIFT, arg, 0, 0, 0]);
+            return call.again([u64::from(op) | n << MEMOP_EXTENT_SHIFT]);
         }
         let at = element(asked.extent_start, n, 8);
         let done = match op {
@@ -84,7 +84,7 @@ fn reservation<M: Machine>(call: &Call<'_, M>, op: u32, start: u64, arg: u64) ->
         };
         match done {
             Ok(()) => n += 1,
-            Err(MmuError::Again) => return Outcome::Again([u64::from(op) | n << MEMOP_EXTENT_SHIFT, arg, 0, 0, 0]),
+            Err(MmuError::Again) => return call.again([u64::from(op) | n << MEMOP_EXTENT_SHIFT]),
             Err(_) => break,
         }
     }

@@ -59,7 +59,7 @@ impl Progress {
             Err(MmuOrErrno::Again) => {
                 let list = element(self.list, u64::from(self.done), size);
                 let count = u64::from(self.left() | PREEMPTED);
-                Outcome::Again([list, count, self.done_at, self.foreign, 0])
+                call.again([list, count])
             }
         }
     }

@@ -157,8 +157,6 @@ fn new_base<M: Machine>(
     Ok(mm.settle().is_err())
 }
 
-/// Lets the LDT's pages be looked up again in the new tables when next used.
-#[inline]
 /// Makes `mfn` the kernel page-table base of the calling vcpu, as its `mov` to CR3 asks.
 ///
 /// # Errors
@@ -175,6 +173,8 @@ pub fn load_kernel_base<M: Machine>(call: &Call<'_, M>, mfn: Mfn) -> Result<(), 
     }
 }
 
+/// Lets the LDT's pages be looked up again in the new tables when next used.
+#[inline]
 fn drop_ldt_pages<M: Machine>(call: &Call<'_, M>) {
     let mut ldt = call.vcpu.ldt.lock();
     if ldt.entries == 0 || ldt.frames.iter().all(Option::is_none) {

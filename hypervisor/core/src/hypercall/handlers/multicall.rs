@@ -19,7 +19,7 @@ pub fn multicall<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
     let count = low32(count);
     for n in 0..count {
         let at = element(list, u64::from(n), SIZE);
-        let rest = Outcome::Again([at, u64::from(count - n), 0, 0, 0]);
+        let rest = call.again([at, u64::from(count - n)]);
         if n != 0 && call.m.should_stop() {
             return rest;
         }

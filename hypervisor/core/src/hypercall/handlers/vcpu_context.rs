@@ -13,7 +13,7 @@ use super::mmu_update::MmuOrErrno;
 use super::set_gdt::{hold_gdt, read_gdt, release_gdt};
 use crate::domain::{Domain, FpuArea, Gdt, Ldt, SavedContext, Vcpu, VcpuFlags};
 use crate::hypercall::{Machine, read};
-use crate::policy::cr::{cr4_changeable, write_cr4};
+use crate::policy::cr::write_cr4;
 use crate::policy::debugreg::DebugRegisters;
 use crate::pvmmu::DomainMm;
 use crate::units::{Mfn, PAGE_SIZE};
@@ -77,7 +77,7 @@ fn set_context<M: Machine>(m: &M, domain: &Domain, vcpu: &Vcpu, at: u64) -> Resu
         ..SavedContext::default()
     };
     let saved = if flags & VGCF_I387_VALID != 0 { with_fpu(m, at, saved)? } else { saved };
-    let cr4 = write_cr4(cr4_changeable(&domain.cpuid), ctrlreg[4]);
+    let cr4 = write_cr4(domain.limits.cr4_changeable, ctrlreg[4]);
     let debug = debug_registers(member!(m, at, debugreg), cr4 & CR4_DE != 0)?;
     let ldt = ldt(member!(m, at, ldt_base), member!(m, at, ldt_ents))?;
     let gdt = gdt(m, at)?;
@@ -181,7 +181,7 @@ fn hold_bases<M: Machine>(m: &M, domain: &Domain, kernel: Option<Mfn>, user: Opt
     let mut mm = DomainMm::new(m.frames(), m, &mut state);
     mm.replace_base(None, kernel)?;
     if let Err(e) = mm.replace_base(None, user) {
-        // Validating the user's again costs nothing that was done for the kernel's: an L4 in use stays valid in pieces.
+        // What was validated of the two stays so for the next try, if this was an interruption.
         let _ = mm.replace_base(kernel, None);
         return Err(e.into());
     }
