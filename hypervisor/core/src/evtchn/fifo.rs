@@ -11,7 +11,8 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 
 use super::port::PortWord;
 use super::shared::{DwordIndex, SharedSpot};
-use super::table::Guard;
+use super::table::{Guard, OpenPort, Slot};
+use super::vcpu::VcpuEvents;
 use super::{EventChannels, EvtchnError, Raised, SharedFrames};
 use crate::units::{EvtchnPort, Mfn, VcpuId};
 
@@ -117,6 +118,11 @@ impl Queue {
     #[inline]
     fn of(word: PortWord) -> Self {
         Queue(word.vcpu().0 << 4 | u32::from(word.priority().number()))
+    }
+    /// The queue that the port was last put on.
+    #[inline]
+    fn last_of(slot: &Slot) -> Self {
+        Queue(slot.queue.load(SeqCst) & !EARLY)
     }
     #[inline]
     fn vcpu(self) -> VcpuId {
@@ -250,65 +256,109 @@ impl EventChannels {
         }
     }
 
+    #[inline(never)]
     pub(super) fn fifo_raise<F: SharedFrames + ?Sized>(
         &self,
         frames: &F,
-        port: EvtchnPort,
-        word: PortWord,
+        open: OpenPort<'_>,
     ) -> Raised {
-        let Some(slot) = self.slot(port) else {
+        let OpenPort { port, slot, word } = open;
+        let target = Queue::of(word);
+        let Some(events) = self.vcpu(target.vcpu()) else {
             return Raised::NOTHING;
         };
-        let target = Queue::of(word);
-        // The port's last queue changes only under that queue's lock, so one more look under it tells. It can differ only
-        // when another CPU moved the port in between, which a guest has to ask for each time.
+        let mut tails = events.tails.lock();
+        // The port's last queue changes only under that queue's lock, so it is certain now if it is ours.
+        if Queue::last_of(slot) != target {
+            drop(tails);
+            return self.fifo_raise_moved(frames, port, slot, target);
+        }
+        let Some((event, old)) = self.set_pending(frames, port, slot) else {
+            return self.fifo_raised(None, 0);
+        };
+        let mut upcall = None;
+        if old & (MASKED | LINKED) == 0 {
+            forget_tail(&mut tails, target, port);
+            upcall = self.append(frames, events, &mut tails, target, port, event);
+        }
+        self.fifo_raised(upcall, old)
+    }
+
+    /// Raises a port that was last on another queue than it shall go to now.
+    #[cold]
+    fn fifo_raise_moved<F: SharedFrames + ?Sized>(
+        &self,
+        frames: &F,
+        port: EvtchnPort,
+        slot: &Slot,
+        target: Queue,
+    ) -> Raised {
+        let Some(events) = self.vcpu(target.vcpu()) else {
+            return Raised::NOTHING;
+        };
+        // It can have moved again only if another CPU raised it in between, for which a guest has to ask each time.
         for _ in 0..RETRIES {
-            let last = Queue(slot.queue.load(SeqCst) & !EARLY);
-            let Some((mut now, mut before)) = self.lock_queues(target, last) else {
+            let last = Queue::last_of(slot);
+            let Some((mut tails, mut before)) = self.lock_queues(target, last) else {
                 return Raised::NOTHING;
             };
-            let queue = slot.queue.load(SeqCst);
-            if Queue(queue & !EARLY) != last {
+            if Queue::last_of(slot) != last {
                 continue;
             }
-            let event = match self.fifo.word(frames, port) {
-                Some(event) => event,
-                None => {
-                    slot.queue.fetch_or(EARLY, SeqCst);
-                    // The page may have come just now, and its ports been looked through already.
-                    match self.fifo.word(frames, port) {
-                        Some(event) => {
-                            slot.queue.fetch_and(!EARLY, SeqCst);
-                            event
-                        }
-                        None => {
-                            return Raised {
-                                upcall: None,
-                                pollers: self.nr_pollers.load(SeqCst) != 0,
-                            };
-                        }
-                    }
-                }
+            let Some((event, old)) = self.set_pending(frames, port, slot) else {
+                return self.fifo_raised(None, 0);
             };
-            let old = event.fetch_or(PENDING, SeqCst);
             let mut upcall = None;
-            if old & (MASKED | LINKED) == 0 {
-                // A port that is not linked can be the tail only of the queue it was last on, which is then empty.
-                let old_tails = before.as_mut().unwrap_or(&mut now);
-                if let Some(tail) = old_tails.get_mut(last.priority())
-                    && *tail == port.0
-                {
-                    *tail = 0;
-                }
-                upcall = self.append(frames, &mut now, target, port, event, &slot.queue);
+            if old & (MASKED | LINKED) == 0 && events.control.load(SeqCst) != 0 {
+                forget_tail(before.as_mut().unwrap_or(&mut tails), last, port);
+                slot.queue.store(target.0, SeqCst);
+                upcall = self.append(frames, events, &mut tails, target, port, event);
             }
-            let fresh = old & PENDING == 0;
-            return Raised {
-                upcall,
-                pollers: fresh && self.nr_pollers.load(SeqCst) != 0,
-            };
+            return self.fifo_raised(upcall, old);
         }
         Raised::NOTHING
+    }
+
+    /// What follows from a raise that found the event word `old`.
+    #[inline]
+    fn fifo_raised(&self, upcall: Option<VcpuId>, old: u32) -> Raised {
+        let fresh = old & PENDING == 0;
+        Raised {
+            upcall,
+            pollers: fresh && self.nr_pollers.load(SeqCst) != 0,
+        }
+    }
+
+    /// Sets the port pending; gives its word and what that held. `None`: remembered until its page comes.
+    #[inline]
+    fn set_pending<'a, F: SharedFrames + ?Sized>(
+        &self,
+        frames: &'a F,
+        port: EvtchnPort,
+        slot: &Slot,
+    ) -> Option<(&'a AtomicU32, u32)> {
+        let event = match self.fifo.word(frames, port) {
+            Some(event) => event,
+            None => self.remember(frames, port, slot)?,
+        };
+        // One bit set and tested is one instruction; with more of the old word it would be a compare-exchange loop, which the
+        // guest could prolong.
+        let was_pending = event.fetch_or(PENDING, SeqCst) & PENDING;
+        Some((event, event.load(SeqCst) & !PENDING | was_pending))
+    }
+
+    #[cold]
+    fn remember<'a, F: SharedFrames + ?Sized>(
+        &self,
+        frames: &'a F,
+        port: EvtchnPort,
+        slot: &Slot,
+    ) -> Option<&'a AtomicU32> {
+        slot.queue.fetch_or(EARLY, SeqCst);
+        // The page may have come just now, and its ports been looked through already.
+        let event = self.fifo.word(frames, port)?;
+        slot.queue.fetch_and(!EARLY, SeqCst);
+        Some(event)
     }
 
     /// Locks the queues of both vcpus, in ascending order; the second is `None` if they are one.
@@ -326,31 +376,29 @@ impl EventChannels {
         })
     }
 
-    /// Appends an unlinked port to `queue`, whose lock is held; gives the vcpu if it must be told.
+    /// Appends an unlinked port to `queue` of `events`, whose lock is held; gives the vcpu if it must be told.
+    #[inline]
     fn append<F: SharedFrames + ?Sized>(
         &self,
         frames: &F,
+        events: &VcpuEvents,
         tails: &mut [u32; NR_PRIORITIES],
         queue: Queue,
         port: EvtchnPort,
         event: &AtomicU32,
-        last_queue: &AtomicU32,
     ) -> Option<VcpuId> {
-        let events = self.vcpu(queue.vcpu())?;
         // Without a control block there is no queue; the event stays pending, as it does for a vcpu not yet up.
         let control = SharedSpot::from_raw(events.control.load(SeqCst))?;
         if event.fetch_or(LINKED, SeqCst) & LINKED != 0 {
             return None;
         }
-        last_queue.store(queue.0, SeqCst);
-        let tail = tails.get_mut(queue.priority())?;
-        let linked = *tail != 0
+        let tail = core::mem::replace(tails.get_mut(queue.priority())?, port.0);
+        if tail != 0
             && self
                 .fifo
-                .word(frames, EvtchnPort(*tail))
-                .is_some_and(|word| set_link(word, port));
-        *tail = port.0;
-        if linked {
+                .word(frames, EvtchnPort(tail))
+                .is_some_and(|word| set_link(word, port))
+        {
             return None;
         }
         control
@@ -364,14 +412,15 @@ impl EventChannels {
     pub(super) fn fifo_unmask<F: SharedFrames + ?Sized>(
         &self,
         frames: &F,
-        port: EvtchnPort,
-        word: PortWord,
+        open: OpenPort<'_>,
     ) -> Raised {
-        let old = self.with_event(frames, port, word.vcpu(), |event| {
-            event.fetch_and(!MASKED, SeqCst)
+        let vcpu = open.word.vcpu();
+        let now = self.with_event(frames, open.port, vcpu, |event| {
+            event.fetch_and(!MASKED, SeqCst);
+            event.load(SeqCst)
         });
-        match old {
-            Some(old) if old & PENDING != 0 => self.fifo_raise(frames, port, word),
+        match now {
+            Some(now) if now & PENDING != 0 => self.fifo_raise(frames, open),
             _ => Raised::NOTHING,
         }
     }
@@ -426,6 +475,16 @@ impl EventChannels {
     ) -> Option<R> {
         let _lock = self.vcpu(vcpu)?.tails.lock();
         self.fifo.word(frames, port).map(f)
+    }
+}
+
+/// An unlinked port can be the tail only of the queue it was last on, which is then empty.
+#[inline]
+fn forget_tail(tails: &mut [u32; NR_PRIORITIES], queue: Queue, port: EvtchnPort) {
+    if let Some(tail) = tails.get_mut(queue.priority())
+        && *tail == port.0
+    {
+        *tail = 0;
     }
 }
 

@@ -337,6 +337,7 @@ impl World {
                         self.domains[target].model.pending.insert(remote_port.0);
                         self.tell(target, raised);
                     }
+                    PortState::Closed => assert_eq!(got, Err(EvtchnError::BadPort)),
                     _ => assert_eq!(got, Err(EvtchnError::WrongState)),
                 }
             }

@@ -2,7 +2,8 @@
 
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 
-use super::port::{PortState, PortWord};
+use super::port::PortState;
+use super::table::OpenPort;
 use super::{EventChannels, EvtchnError, SharedFrames, Virq};
 use crate::units::{DomId, EvtchnPort, Pirq, VcpuId};
 
@@ -57,7 +58,7 @@ impl EventChannels {
     /// Sends an event through `port`.
     ///
     /// # Errors
-    /// `WrongState` (EINVAL): neither interdomain, nor unbound, nor IPI.
+    /// `BadPort` (EINVAL): closed. `WrongState` (EINVAL): neither interdomain, nor unbound, nor IPI.
     /// # Source
     /// `public/event_channel.h`, EVTCHNOP_send.
     #[inline]
@@ -66,11 +67,11 @@ impl EventChannels {
         frames: &F,
         port: EvtchnPort,
     ) -> Result<Sent, EvtchnError> {
-        let word = self.word(port);
-        match word.state() {
+        let open = self.open(port).ok_or(EvtchnError::BadPort)?;
+        match open.word.state() {
             PortState::Ipi => Ok(Sent::Here {
                 port,
-                raised: self.raise_word(frames, port, word),
+                raised: self.raise_open(frames, open),
             }),
             PortState::Interdomain {
                 remote,
@@ -102,14 +103,14 @@ impl EventChannels {
         sender: DomId,
         sender_port: EvtchnPort,
     ) -> Raised {
-        let word = self.word(port);
-        if !word.is_bound_to(PortState::Interdomain {
+        let far = PortState::Interdomain {
             remote: sender,
             remote_port: sender_port,
-        }) {
-            return Raised::NOTHING;
+        };
+        match self.open(port) {
+            Some(open) if open.word.is_bound_to(far) => self.raise_open(frames, open),
+            _ => Raised::NOTHING,
         }
-        self.raise_word(frames, port, word)
     }
 
     /// Raises `virq` of `vcpu`; of vcpu 0 if it is global. Gives the port too, for [`EventChannels::wake_pollers`].
@@ -123,9 +124,10 @@ impl EventChannels {
     ) -> Option<(EvtchnPort, Raised)> {
         let home = if virq.is_global() { VcpuId(0) } else { vcpu };
         let port = EvtchnPort(self.virq_port(home, virq)?.load(SeqCst));
-        let word = self.word(port);
-        word.is_bound_to(PortState::Virq(virq))
-            .then(|| (port, self.raise_word(frames, port, word)))
+        let open = self
+            .open(port)
+            .filter(|open| open.word.is_bound_to(PortState::Virq(virq)))?;
+        Some((port, self.raise_open(frames, open)))
     }
 
     /// Raises physical interrupt `pirq`. `None`: the guest has not bound it.
@@ -136,9 +138,10 @@ impl EventChannels {
         pirq: Pirq,
     ) -> Option<(EvtchnPort, Raised)> {
         let port = EvtchnPort(self.pirq_port(pirq)?.load(SeqCst));
-        let word = self.word(port);
-        word.is_bound_to(PortState::Pirq(pirq))
-            .then(|| (port, self.raise_word(frames, port, word)))
+        let open = self
+            .open(port)
+            .filter(|open| open.word.is_bound_to(PortState::Pirq(pirq)))?;
+        Some((port, self.raise_open(frames, open)))
     }
 
     /// The port that `pirq` is bound to.
@@ -149,24 +152,22 @@ impl EventChannels {
 
     /// Raises an event on `port` whatever it is bound to, unless it is closed.
     pub fn raise<F: SharedFrames + ?Sized>(&self, frames: &F, port: EvtchnPort) -> Raised {
-        let word = self.word(port);
-        if word == PortWord::CLOSED {
-            return Raised::NOTHING;
+        match self.open(port) {
+            Some(open) => self.raise_open(frames, open),
+            None => Raised::NOTHING,
         }
-        self.raise_word(frames, port, word)
     }
 
     #[inline]
-    pub(super) fn raise_word<F: SharedFrames + ?Sized>(
+    pub(super) fn raise_open<F: SharedFrames + ?Sized>(
         &self,
         frames: &F,
-        port: EvtchnPort,
-        word: PortWord,
+        open: OpenPort<'_>,
     ) -> Raised {
         if self.fifo_active.load(Relaxed) {
-            self.fifo_raise(frames, port, word)
+            self.fifo_raise(frames, open)
         } else {
-            self.two_level_raise(frames, port, word.vcpu())
+            self.two_level_raise(frames, open.port, open.word.vcpu())
         }
     }
 
@@ -181,14 +182,11 @@ impl EventChannels {
         frames: &F,
         port: EvtchnPort,
     ) -> Result<Raised, EvtchnError> {
-        let word = self.word(port);
-        if word == PortWord::CLOSED {
-            return Err(EvtchnError::BadPort);
-        }
+        let open = self.open(port).ok_or(EvtchnError::BadPort)?;
         Ok(if self.is_fifo() {
-            self.fifo_unmask(frames, port, word)
+            self.fifo_unmask(frames, open)
         } else {
-            self.two_level_unmask(frames, port, word.vcpu())
+            self.two_level_unmask(frames, port, open.word.vcpu())
         })
     }
 

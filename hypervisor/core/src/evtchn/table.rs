@@ -28,6 +28,14 @@ pub(super) struct Slot {
     pub queue: AtomicU32,
 }
 
+/// A port that was found not closed, with its word of that moment.
+#[derive(Clone, Copy)]
+pub(super) struct OpenPort<'a> {
+    pub port: EvtchnPort,
+    pub slot: &'a Slot,
+    pub word: PortWord,
+}
+
 /// What only binding and closing touch.
 pub(super) struct Admin {
     /// A bit per port, set while the port is not free. Bit 0 is always set.
@@ -146,6 +154,14 @@ impl EventChannels {
     pub(super) fn slot(&self, port: EvtchnPort) -> Option<&Slot> {
         let chunk = self.chunks.get((port.0 >> CHUNK_SHIFT) as usize)?.get()?;
         Some(&chunk[port.0 as usize % CHUNK])
+    }
+
+    /// The port, unless it is closed.
+    #[inline]
+    pub(super) fn open(&self, port: EvtchnPort) -> Option<OpenPort<'_>> {
+        let slot = self.slot(port)?;
+        let word = PortWord(slot.word.load(SeqCst));
+        (word != PortWord::CLOSED).then_some(OpenPort { port, slot, word })
     }
 
     /// The port's word; closed if there is no such port.

@@ -68,41 +68,45 @@ impl VcpuEvents {
     /// Sets evtchn_upcall_pending; tells whether it was clear.
     #[inline]
     pub fn mark_pending<F: SharedFrames + ?Sized>(&self, frames: &F) -> bool {
-        let Some(mut info) = self.info() else {
-            return false;
-        };
-        let mut fresh = false;
-        // The vcpu_info may move while we write to the old one; registration happens once, so two turns are enough.
-        for _ in 0..2 {
-            fresh |= info.qword(frames, 0).fetch_or(UPCALL_PENDING, SeqCst) & UPCALL_PENDING == 0;
-            match self.info() {
-                Some(now) if now != info => info = now,
-                _ => break,
-            }
-        }
-        fresh
+        self.mark(|info| set_upcall_pending(frames, info))
     }
 
     /// Sets bit `word` of evtchn_pending_sel, and evtchn_upcall_pending if that bit was clear; tells whether the latter was.
     #[inline]
     pub fn select<F: SharedFrames + ?Sized>(&self, frames: &F, word: u32) -> bool {
-        let Some(mut info) = self.info() else {
+        let bit = 1u64 << (word & 63);
+        self.mark(|info| {
+            info.qword(frames, PENDING_SEL).fetch_or(bit, SeqCst) & bit == 0
+                && set_upcall_pending(frames, info)
+        })
+    }
+
+    /// Lets `set` write to the vcpu_info, and again if that has moved meanwhile, which it does but once.
+    #[inline(always)]
+    fn mark(&self, set: impl Fn(SharedSpot) -> bool) -> bool {
+        let Some(info) = self.info() else {
             return false;
         };
-        let bit = 1u64 << (word & 63);
-        let mut fresh = false;
-        for _ in 0..2 {
-            if info.qword(frames, PENDING_SEL).fetch_or(bit, SeqCst) & bit == 0 {
-                fresh |=
-                    info.qword(frames, 0).fetch_or(UPCALL_PENDING, SeqCst) & UPCALL_PENDING == 0;
-            }
-            match self.info() {
-                Some(now) if now != info => info = now,
-                _ => break,
-            }
+        let fresh = set(info);
+        match self.info() {
+            Some(moved) if moved != info => set(moved) || fresh,
+            _ => fresh,
         }
-        fresh
     }
+}
+
+/// Sets evtchn_upcall_pending; tells whether it was clear, perhaps to several at once, who then all wake the vcpu.
+///
+/// Looking first, rather than at what the locked instruction found, keeps it one instruction: for the old byte it would be
+/// a compare-exchange loop, which another vcpu of the guest could prolong.
+#[inline]
+fn set_upcall_pending<F: SharedFrames + ?Sized>(frames: &F, info: SharedSpot) -> bool {
+    let word = info.qword(frames, 0);
+    if word.load(SeqCst) & UPCALL_PENDING_BYTE != 0 {
+        return false;
+    }
+    word.fetch_or(UPCALL_PENDING, SeqCst);
+    true
 }
 
 impl EventChannels {
@@ -184,7 +188,9 @@ impl EventChannels {
     #[inline]
     pub fn mask_upcalls<F: SharedFrames + ?Sized>(&self, frames: &F, vcpu: VcpuId) -> bool {
         self.vcpu_info(vcpu).is_none_or(|info| {
-            let old = info.qword(frames, 0).fetch_or(UPCALL_MASK, SeqCst);
+            let word = info.qword(frames, 0);
+            let old = word.load(SeqCst);
+            word.fetch_or(UPCALL_MASK, SeqCst);
             old & UPCALL_MASK_BYTE != 0
         })
     }
