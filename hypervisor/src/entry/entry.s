@@ -56,7 +56,8 @@
 /* ---- SYSCALL ---------------------------------------------------------------------------------------------------- */
 
 /* The template of each CPU's stub page. Nothing here may be relative to where it is assembled: the two words are
-   addressed relative to where the stub runs, by the same distance on every CPU. */
+   addressed relative to where the stub runs, by the same distance on every CPU. Data here, code where it is copied. */
+.pushsection .rodata.stubs, "a"
 .balign 16
 .global syscall_stub_start
 syscall_stub_start:
@@ -76,6 +77,7 @@ syscall32_stub_start:
     .quad syscall32_entry
 .global syscall32_stub_end
 syscall32_stub_end:
+.popsection
 
 .balign 64
 .global syscall_entry
