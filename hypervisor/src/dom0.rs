@@ -30,7 +30,7 @@ use rexen_core::units::{CpuId, CpuMask, DomId, Mfn, PAGE_SIZE, Pfn, VcpuId};
 
 use crate::cpu::{self, features};
 use crate::entry;
-use crate::guest::{exit, pirq, timers};
+use crate::guest::{current, exit, pirq, timers};
 use crate::irq::ioapic;
 use crate::machine::{self, HW};
 use crate::mm::{self, frames, m2p};
@@ -89,6 +89,7 @@ impl HostCpuid for Cpuid {
 
 /// Builds domain 0 and runs it.
 pub fn start() -> ! {
+    current::set_none();
     match build() {
         Ok(()) => {}
         Err(why) => {

@@ -27,7 +27,7 @@ use rexen_core::units::{CpuId, CpuMask, DomId, Mfn, Nanos, PAGE_SIZE, Pirq};
 use spin::Once;
 
 use crate::console;
-use crate::cpu::info::word_of;
+use crate::cpu::info::{word, word_of};
 use crate::cpu::{msr, regs, this_cpu};
 use crate::entry::{self, slot};
 use crate::guest::{current, exit, pirq, timers};
@@ -144,10 +144,11 @@ fn free_dropped_now() {
             flush::flush_tlb(cpus_of(DomId(*owner)), Flush::Global);
         }
     }
-    let mut buddy = buddy().lock();
-    for (mfn, _) in batch {
-        if buddy.free(Mfn(*mfn), 0).is_err() {
+    for (mfn, owner) in batch {
+        if buddy().lock().free(Mfn(*mfn), 0).is_err() {
             println!("BUG: frame {mfn:#x} dropped twice");
+        } else if let Some(domain) = HW.domain(DomId(*owner)) {
+            domain.tot_pages.fetch_sub(1, Relaxed);
         }
     }
 }
@@ -251,7 +252,10 @@ impl IoPolicy for Hw {
 impl MmuHost for Hw {
     #[inline(always)]
     fn should_stop(&self) -> bool {
-        word_of(this_cpu().0 as usize, slot::PENDING).load(Relaxed) != 0 || apic::is_interrupt_waiting()
+        // The one place where a hypercall lets interrupts in. Their handlers take no page-table lock, and the callers hold
+        // no other (docs/locking.md).
+        regs::sti_nop_cli();
+        word(slot::PENDING).load(Relaxed) != 0 || current::is_upcall_due()
     }
     #[inline(always)]
     fn l4_slots(&self) -> &[u64; 16] {

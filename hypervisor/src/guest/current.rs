@@ -8,7 +8,7 @@
 
 use alloc::sync::Arc;
 use core::sync::atomic::{
-    AtomicU8, AtomicU16, AtomicU64,
+    AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize,
     Ordering::{Relaxed, SeqCst},
 };
 
@@ -62,6 +62,13 @@ pub fn in_kernel() -> bool {
 pub fn upcall_word() -> &'static AtomicU16 {
     // SAFETY: the slot always holds the address of an 8-aligned vcpu_info in the direct map, or of NO_VCPU_INFO.
     unsafe { &*(word(slot::VCPU_INFO).load(Relaxed) as *const AtomicU16) }
+}
+
+/// Whether the running vcpu has an event to take, and takes events.
+#[inline]
+pub fn is_upcall_due() -> bool {
+    let upcall = upcall_word().load(Relaxed);
+    upcall & 0xff != 0 && upcall >> 8 == 0
 }
 
 /// The byte that masks events of the running vcpu.
@@ -159,23 +166,47 @@ pub fn load_ts(vcpu: &Vcpu) {
     }
 }
 
+/// Pages of each CPU's GDT window that hold a guest's descriptors. Beyond them it is as it was at the start.
+static GDT_PAGES: [AtomicUsize; MAX_CPUS] = [const { AtomicUsize::new(0) }; MAX_CPUS];
+/// Whether any page of each CPU's LDT window is mapped.
+static LDT_MAPPED: [AtomicBool; MAX_CPUS] = [const { AtomicBool::new(false) }; MAX_CPUS];
+
+fn cpu_index() -> usize {
+    this_cpu().0 as usize % MAX_CPUS
+}
+
 /// Maps the running vcpu's GDT into this CPU's window.
 pub fn load_gdt(vcpu: &Vcpu) {
-    let gdt = *vcpu.gdt.lock();
+    let gdt = vcpu.gdt.lock();
     let pages = (gdt.entries as usize).div_ceil(512);
-    for (index, frame) in gdt.frames.iter().enumerate() {
-        let frame = (index < pages).then_some(*frame);
-        window::map_window(this_cpu(), index, frame, true);
+    let before = GDT_PAGES[cpu_index()].swap(pages, Relaxed);
+    for (index, frame) in gdt.frames.iter().enumerate().take(pages.max(before)) {
+        window::map_window(this_cpu(), index, (index < pages).then_some(*frame), true);
     }
 }
 
 /// Sets the running vcpu's LDT; its pages are mapped when they fault.
 pub fn load_ldt(vcpu: &Vcpu) {
-    let ldt = *vcpu.ldt.lock();
+    let ldt = vcpu.ldt.lock();
+    let is_used = ldt.entries != 0;
+    if !is_used && !LDT_MAPPED[cpu_index()].load(Relaxed) {
+        return;
+    }
     for (index, frame) in ldt.frames.iter().enumerate() {
         window::map_window(this_cpu(), 16 + index, *frame, true);
     }
+    LDT_MAPPED[cpu_index()].store(is_used, Relaxed);
     cpu::desc::set_ldt(this_cpu(), ldt.entries);
+}
+
+/// Takes the LDT of a vcpu that stops running out of this CPU's window.
+fn unload_ldt() {
+    if LDT_MAPPED[cpu_index()].swap(false, Relaxed) {
+        for index in 0..16 {
+            window::map_window(this_cpu(), 16 + index, None, false);
+        }
+        cpu::desc::set_ldt(this_cpu(), 0);
+    }
 }
 
 /// Loads the running vcpu's debug registers.
@@ -268,7 +299,7 @@ pub fn load(domain: Arc<Domain>, vcpu: &Vcpu) -> bool {
     if vcpu.debug_active.load(Relaxed) {
         load_debug_registers(vcpu);
     }
-    *HELD[cpu.0 as usize % MAX_CPUS].lock() = Some(domain);
+    *HELD[cpu_index()].lock() = Some(domain);
     good
 }
 
@@ -298,12 +329,7 @@ pub fn save() {
         clear_debug_registers();
     }
     set_none();
-    for index in 0..16 {
-        if vcpu.ldt.lock().frames[index].is_some() {
-            window::map_window(this_cpu(), 16 + index, None, false);
-        }
-    }
-    cpu::desc::set_ldt(this_cpu(), 0);
+    unload_ldt();
     // SAFETY: the idle tables map the hypervisor as every table does.
     unsafe {
         regs::write_cr4(cpu::base_cr4());
@@ -313,7 +339,7 @@ pub fn save() {
     regs::flush_tlb_global();
     vcpu.on_cpu.store(u32::MAX, SeqCst);
     // The vcpu is not used after this: its domain may go with the last reference.
-    let held = HELD[this_cpu().0 as usize % MAX_CPUS].lock().take();
+    let held = HELD[cpu_index()].lock().take();
     drop(held);
 }
 

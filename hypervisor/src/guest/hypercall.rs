@@ -10,7 +10,7 @@ use super::bounce::Unhandled;
 use super::{current, traps};
 use crate::console::panic::die;
 use crate::entry::copy_from_guest;
-use crate::machine::HW;
+use crate::machine::{self, HW};
 
 const IF: u64 = 1 << 9;
 
@@ -22,7 +22,9 @@ pub extern "C" fn hypercall_entry(regs: &mut CpuUserRegs) -> bool {
     // All of rax is the number; one beyond 32 bits names no call.
     let number = u32::try_from(regs.rax).unwrap_or(u32::MAX);
     let mut call = Call { m: &HW, domain, vcpu, args: [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8] };
-    match table::dispatch(&mut call, number) {
+    let outcome = table::dispatch(&mut call, number);
+    machine::free_dropped();
+    match outcome {
         Outcome::Done(value) => {
             regs.rax = value;
             true

@@ -19,7 +19,6 @@ const ID: u32 = 0x20;
 const TASK_PRIORITY: u32 = 0x80;
 const EOI: u32 = 0xb0;
 const SPURIOUS: u32 = 0xf0;
-const IRR: u32 = 0x200;
 const ERROR_STATUS: u32 = 0x280;
 const COMMAND: u32 = 0x300;
 const COMMAND_HIGH: u32 = 0x310;
@@ -134,11 +133,6 @@ pub fn id() -> u32 {
 #[inline]
 pub fn eoi() {
     write(EOI, 0);
-}
-
-/// Whether some interrupt waits for the current CPU to take it.
-pub fn is_interrupt_waiting() -> bool {
-    (0..8).any(|n| read(IRR + n * 0x10) != 0)
 }
 
 /// Sends a command to the APIC with id `to`.
