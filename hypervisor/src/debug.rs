@@ -4,10 +4,9 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
 
 use rexen_core::domain::{Domain, Vcpu};
-use rexen_core::frame::FrameType;
 use rexen_core::hypercall::{self, Machine};
-use rexen_core::pvmmu::{Root, check_world};
-use rexen_core::units::{Mfn, VcpuId};
+use rexen_core::pvmmu::check_world;
+use rexen_core::units::VcpuId;
 
 use crate::console::keys::register_key;
 use crate::guest::{current, pirq, traps};
@@ -112,18 +111,14 @@ fn debug_virq() {
 }
 
 fn check() {
+    let domains = machine::domains();
     let mut roots = Vec::new();
-    for domain in machine::domains() {
-        for vcpu in &domain.vcpus {
-            let bases = [&vcpu.kernel_l4, &vcpu.user_l4].map(|base| base.load(Relaxed));
-            roots.extend(bases.iter().filter(|&&mfn| mfn != 0).map(|&mfn| Root { mfn: Mfn(mfn), as_type: Some(FrameType::L4) }));
-            let gdt = *vcpu.gdt.lock();
-            let pages = (gdt.entries as usize).div_ceil(512);
-            roots.extend(gdt.frames.iter().take(pages).map(|&mfn| Root { mfn, as_type: Some(FrameType::SegDesc) }));
-            let ldt = *vcpu.ldt.lock();
-            roots.extend(ldt.frames.iter().flatten().map(|&mfn| Root { mfn, as_type: Some(FrameType::SegDesc) }));
-        }
+    for domain in &domains {
+        domain.for_each_held_frame(|root| roots.push(root));
     }
+    // Page tables stand still meanwhile. A key is handled in an interrupt from a guest or at the end of a hypercall: this CPU
+    // has none of these locks.
+    let _still: Vec<_> = domains.iter().map(|domain| domain.mm.lock()).collect();
     let bad = check_world(HW.frame_table(), &HW, roots);
     for mismatch in bad.iter().take(20) {
         println!("check_world: {mismatch:?}");

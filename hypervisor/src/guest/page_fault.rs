@@ -20,6 +20,7 @@ use crate::println;
 const PRESENT: u32 = 1;
 const WRITE: u32 = 2;
 const USER: u32 = 4;
+const RESERVED: u32 = 8;
 const INSTRUCTION: u32 = 16;
 
 /// A page fault at `address`, from a guest.
@@ -39,7 +40,7 @@ pub fn from_guest(
         {
             return Ok(());
         }
-        if is_spurious(address, error) {
+        if error & RESERVED == 0 && is_spurious(address, error) {
             return Ok(());
         }
     }

@@ -5,6 +5,7 @@
 //! changes and hot paths read is an atomic; the rest is behind small locks. `docs/locking.md` has their order.
 
 mod context;
+mod held;
 mod vcpu;
 mod watchdog;
 

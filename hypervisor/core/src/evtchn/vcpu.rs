@@ -168,6 +168,23 @@ impl EventChannels {
         SharedSpot::from_raw(events.info.swap(home, SeqCst)).map(SharedSpot::mfn)
     }
 
+    /// Tells `found` of each frame that the caller of [`Self::register_vcpu_info`], [`Self::init_control`] and
+    /// [`Self::expand_array`] holds, once per use.
+    pub fn for_each_held_frame(&self, mut found: impl FnMut(Mfn)) {
+        let _admin = self.admin();
+        for events in &self.vcpus {
+            if events.info_registered.load(SeqCst)
+                && let Some(info) = events.info()
+            {
+                found(info.mfn());
+            }
+            if let Some(control) = SharedSpot::from_raw(events.control.load(SeqCst)) {
+                found(control.mfn());
+            }
+        }
+        self.fifo.for_each_page(found);
+    }
+
     /// Whether `vcpu` should be given an upcall now: one is pending and it does not mask them.
     #[inline]
     pub fn upcall_due<F: SharedFrames + ?Sized>(&self, frames: &F, vcpu: VcpuId) -> bool {

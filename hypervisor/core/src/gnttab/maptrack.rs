@@ -111,6 +111,13 @@ impl MapTrack {
             .find_map(|(handle, track)| (track.state & (USED | BUSY) == USED).then_some(handle))
     }
 
+    /// Tells `found` of each frame mapped for a device, and whether for writing.
+    pub fn for_each_device_mapping(&self, mut found: impl FnMut(Mfn, bool)) {
+        for track in self.tracks.iter().filter(|track| track.state & DEVICE != 0) {
+            found(track.mfn(), track.state & WRITABLE != 0);
+        }
+    }
+
     /// How many handles are not free.
     #[cfg(test)]
     pub fn nr_used(&self) -> usize {

@@ -133,7 +133,7 @@ impl<'a, H: MmuHost> DomainMm<'a, H> {
     #[inline(always)]
     pub(super) fn leaf_get(&self, entry: u64, fd: DomId) -> Result<u64, MmuError> {
         if entry & self.state.l1_refused != 0 {
-            return Err(MmuError::BadEntry);
+            return Err(self.l1_refusal(entry));
         }
         let mfn = frame_of(entry);
         let Some(info) = self.refs.frames.get(mfn) else {
@@ -147,7 +147,18 @@ impl<'a, H: MmuHost> DomainMm<'a, H> {
         match taken {
             Ok(()) => Ok(entry),
             Err(FrameError::NotOwned) => self.io_get(entry, mfn, info.word(), fd),
-            Err(e) => Err(e.into()),
+            Err(_) => Err(MmuError::LeafRefused),
+        }
+    }
+
+    /// Why a level 1 entry with a refused bit is: memory types are a matter of the entry, frames that the CPU cannot
+    /// address are one of permission.
+    #[cold]
+    fn l1_refusal(&self, entry: u64) -> MmuError {
+        if entry & self.state.l1_refused & entry::FRAME != 0 {
+            MmuError::IoRefused
+        } else {
+            MmuError::BadEntry
         }
     }
 
@@ -155,7 +166,7 @@ impl<'a, H: MmuHost> DomainMm<'a, H> {
     fn io_get(&self, entry: u64, mfn: Mfn, word: Word, fd: DomId) -> Result<u64, MmuError> {
         let domain = self.state.domain;
         if !word.is_io() || (fd != domain && fd != DomId::IO) {
-            return Err(MmuError::NotOwned);
+            return Err(MmuError::LeafRefused);
         }
         match self.host().io_access(domain, mfn) {
             IoAccess::Refused => Err(MmuError::IoRefused),

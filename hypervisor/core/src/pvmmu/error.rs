@@ -11,8 +11,12 @@ pub enum MmuError {
     Again,
     /// A present entry has a bit that its level does not allow.
     BadEntry,
-    /// A number out of range: an index, an offset, a slot of the hypervisor's, an unknown command.
+    /// A number out of range: an index, an offset, a slot of the hypervisor's.
     BadArgument,
+    /// An unknown kind of request.
+    BadCommand,
+    /// A level 1 entry's frame cannot be had as the entry asks: it is another's, or in use as another type.
+    LeafRefused,
     /// The frame is not RAM of the expected owner, or was given back.
     NotOwned,
     /// The frame is in use as another type.
@@ -27,7 +31,7 @@ pub enum MmuError {
     NotPinned,
     /// Given back already.
     NotAllocated,
-    /// This domain may not map this memory-mapped I/O frame.
+    /// This domain may not map this frame, which is no RAM.
     IoRefused,
     /// No level 1 table maps this address.
     NotMapped,
@@ -59,6 +63,9 @@ impl From<MmuError> for Errno {
         match e {
             MmuError::Again | MmuError::Busy => Errno::EAGAIN,
             MmuError::IoRefused => Errno::EPERM,
+            // The one refusal that guests can tell from the others; Xen 4.17 says this for level 1 entries only.
+            MmuError::LeafRefused => Errno::EBUSY,
+            MmuError::BadCommand => Errno::ENOSYS,
             MmuError::Bug => Errno::EIO,
             _ => Errno::EINVAL,
         }

@@ -85,7 +85,7 @@ impl<H: MmuHost> DomainMm<'_, H> {
         self.begin()?;
         let mfn = Mfn(ptr >> 12);
         if ptr & 4 != 0 {
-            return Err(MmuError::BadArgument);
+            return Err(MmuError::BadCommand);
         }
         let index = (ptr as usize >> 3) % PTES_PER_TABLE;
         let preserve = match ptr & 3 {
