@@ -1,20 +1,26 @@
 //! What the debug keys of guests and scheduling print.
 
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{
+    AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 
 use rexen_core::domain::{Domain, Vcpu};
 use rexen_core::hypercall::{self, Machine};
 use rexen_core::pvmmu::check_world;
-use rexen_core::units::VcpuId;
+use rexen_core::units::{CpuId, CpuMask, VcpuId};
 
 use crate::console::keys::register_key;
+use crate::cpu::this_cpu;
 use crate::guest::{current, pirq, traps};
+use crate::irq::{self, apic, vector};
 use crate::machine::{self, HW};
 use crate::{println, smp};
 
 /// Registers the keys.
 pub fn register_keys() {
+    irq::set_handler(vector::EVENT_CHECK, event_check);
     register_key(b'0', "show registers of all vcpus", registers);
     register_key(b'q', "show domains: memory, vcpus, event state", domains);
     register_key(b'r', "show run queues: which vcpu is where", run_queues);
@@ -33,17 +39,38 @@ fn each(f: impl Fn(&Domain, &Vcpu)) {
     }
 }
 
+/// CPUs that are to print the vcpu they run.
+static PRINT: AtomicU64 = AtomicU64::new(0);
+
+/// The interrupt that makes a CPU look at its pending work: nothing more to do than to have come here, unless asked.
+fn event_check(_: u8) {
+    apic::eoi();
+    let this = CpuMask::one(this_cpu()).0;
+    if PRINT.fetch_and(!this, SeqCst) & this != 0 {
+        print_running();
+    }
+}
+
+fn print_running() {
+    if let Some((domain, vcpu)) = current::current() {
+        println!("d{}v{} on CPU {}:", domain.id.0, vcpu.id.0, this_cpu().0);
+        current::with_guest_regs(|regs| traps::report(regs, domain, vcpu));
+    }
+}
+
 fn registers() {
     each(|domain, vcpu| {
-        let running = current::current().is_some_and(|(_, v)| core::ptr::eq(v, vcpu));
+        let cpu = vcpu.on_cpu.load(SeqCst);
         println!("d{}v{}: flags {:#x}", domain.id.0, vcpu.id.0, vcpu.flags.load(Relaxed));
-        if running {
-            current::with_guest_regs(|regs| traps::report(regs, domain, vcpu));
-        } else if vcpu.on_cpu.load(Relaxed) != u32::MAX {
-            println!("  runs on CPU {}: type the key there", vcpu.on_cpu.load(Relaxed));
-        } else {
+        if cpu == u32::MAX {
             let regs = vcpu.saved.lock().regs;
             println!("  not running: rip {:#x} rsp {:#x} rflags {:#x}", regs.rip, regs.rsp, regs.rflags);
+        } else if cpu == this_cpu().0 {
+            print_running();
+        } else {
+            // Only that CPU knows them.
+            PRINT.fetch_or(CpuMask::one(CpuId(cpu)).0, SeqCst);
+            apic::send_ipi(CpuId(cpu), vector::EVENT_CHECK);
         }
     });
 }

@@ -30,7 +30,7 @@ use crate::console;
 use crate::cpu::info::{word, word_of};
 use crate::cpu::{msr, regs, this_cpu};
 use crate::entry::{self, slot};
-use crate::guest::{current, exit, pirq, timers};
+use crate::guest::{current, exit, pirq, timers, traps};
 use crate::irq::{apic, ioapic, vector};
 use crate::mm::{self, frames, m2p};
 use crate::platform::platform;
@@ -499,6 +499,12 @@ impl Machine for Hw {
     }
 
     fn dom0_shut_down(&self, reason: u32) {
+        if matches!(reason, SHUTDOWN_crash | SHUTDOWN_watchdog)
+            && let Some((domain, vcpu)) = current::current()
+        {
+            println!("Domain 0 crashed on CPU {}, vcpu {}:", this_cpu().0, vcpu.id.0);
+            current::with_guest_regs(|regs| traps::report(regs, domain, vcpu));
+        }
         match reason {
             SHUTDOWN_poweroff => {
                 println!("Domain 0 powered off: powering off");
@@ -507,12 +513,12 @@ impl Machine for Hw {
                 crate::cpu::halt_forever();
             }
             SHUTDOWN_crash | SHUTDOWN_watchdog if platform().options.noreboot => {
-                println!("Domain 0 crashed: 'noreboot' set - not rebooting.");
+                println!("Hardware Dom0 crashed: 'noreboot' set - not rebooting.");
                 smp::shutdown::halt_others();
                 crate::cpu::halt_forever();
             }
             SHUTDOWN_crash | SHUTDOWN_watchdog => {
-                println!("Domain 0 crashed: rebooting machine in 5 seconds.");
+                println!("Hardware Dom0 crashed: rebooting machine in 5 seconds.");
                 timer::delay_us(5_000_000);
                 smp::shutdown::reboot();
             }

@@ -194,7 +194,10 @@ pub fn crash(regs: &CpuUserRegs, domain: &Domain, vcpu: &Vcpu, vector: u32, why:
         "d{}v{}: {why:?} for vector {vector:#x} error {:#x} in guest {mode} mode: domain {} crashed",
         domain.id.0, vcpu.id.0, regs.error_code, domain.id.0
     );
-    report(regs, domain, vcpu);
+    if !domain.is_privileged {
+        // Domain 0's end is reported where the machine stops.
+        report(regs, domain, vcpu);
+    }
     rexen_core::hypercall::shut_down(&HW, domain, SHUTDOWN_crash);
 }
 
