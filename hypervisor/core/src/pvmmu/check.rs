@@ -50,6 +50,8 @@ pub enum Mismatch {
         /// As which type it is used.
         used_as: FrameType,
     },
+    /// There is no memory to count in: 8 bytes for each frame.
+    NoMemory,
     /// An entry that may not stand.
     Entry {
         /// The table.
@@ -63,7 +65,7 @@ pub enum Mismatch {
 
 struct Count<'a> {
     frames: FrameTable<'a>,
-    found: Vec<(u64, u64)>,
+    found: Vec<(u32, u32)>,
     bad: Vec<Mismatch>,
 }
 
@@ -115,9 +117,15 @@ pub fn check_world<H: MmuHost>(
     host: &H,
     roots: impl IntoIterator<Item = Root>,
 ) -> Vec<Mismatch> {
+    let mut found = Vec::new();
+    let nr_frames = frames.len() as usize;
+    if found.try_reserve_exact(nr_frames).is_err() {
+        return vec![Mismatch::NoMemory];
+    }
+    found.resize(nr_frames, (0, 0));
     let mut c = Count {
         frames,
-        found: vec![(0, 0); frames.len() as usize],
+        found,
         bad: Vec::new(),
     };
     for root in roots {
@@ -170,6 +178,7 @@ pub fn check_world<H: MmuHost>(
     }
     let found = core::mem::take(&mut c.found);
     for ((refs, typed), n) in found.into_iter().zip(0..) {
+        let (refs, typed) = (u64::from(refs), u64::from(typed));
         let (mfn, word) = (Mfn(n), frames.word(Mfn(n)));
         let counted = !word.is_free() && !word.is_io() && word != Word::PRIVATE;
         if counted && (word.refs(), word.type_count()) != (refs, typed)
