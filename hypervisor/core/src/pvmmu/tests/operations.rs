@@ -44,7 +44,7 @@ fn misaligned_updates_are_refused() {
     for low in 4..8 {
         assert_eq!(
             m.mm(&mut s).mmu_update(L1 << 12 | low, 0, D1),
-            Err(MmuError::BadArgument)
+            Err(MmuError::BadCommand)
         );
     }
     assert_eq!(m.mm(&mut s).mmu_update(!7, 0, D1), Err(MmuError::NotOwned));
@@ -160,7 +160,7 @@ fn va_mappings_are_found_by_walking() {
         .unwrap();
     assert_eq!(
         mm.update_va_mapping(Mfn(L4), VA, e(L1, KERNEL), D1),
-        Err(MmuError::TypeConflict)
+        Err(MmuError::LeafRefused)
     );
     drop(mm);
     assert_eq!(m.peek(L1, 5), e(PAGE, KERNEL | US | GUEST_KERNEL));
@@ -176,7 +176,7 @@ fn descriptor_pages_are_checked_and_never_writable() {
     assert_eq!(m.peek(PAGE, 511), data | 3 << 45, "forced to ring 3");
     assert_eq!(
         set(&m, &mut s, L1, 0, e(PAGE, KERNEL)),
-        Err(MmuError::TypeConflict)
+        Err(MmuError::LeafRefused)
     );
     assert_eq!(set(&m, &mut s, L1, 0, e(PAGE, P)), Ok(()));
     let root = Root {
@@ -258,7 +258,7 @@ fn stores_to_tables_are_checked_updates() {
     let right = StoreKind::Cmpxchg { expected: stands };
     assert_eq!(
         store(8, 8, right, e(L2, KERNEL)),
-        Err(MmuError::TypeConflict)
+        Err(MmuError::LeafRefused)
     );
     assert_eq!(
         store(8, 8, right, stands & !RW),
@@ -383,7 +383,7 @@ fn a_frame_given_back_is_freed_by_its_last_use() {
         m.mm(&mut s).give_back(Mfn(FOREIGN)),
         Err(MmuError::NotOwned)
     );
-    assert_eq!(set(&m, &mut s, L1, 1, e(PAGE, P)), Err(MmuError::NotOwned));
+    assert_eq!(set(&m, &mut s, L1, 1, e(PAGE, P)), Err(MmuError::LeafRefused));
     assert_eq!(*m.freed.borrow(), []);
     m.mm(&mut s).give_back(Mfn(PAGE + 1)).unwrap();
     assert_eq!(*m.freed.borrow(), [(Mfn(PAGE + 1), D1)]);

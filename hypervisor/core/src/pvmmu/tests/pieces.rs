@@ -143,10 +143,10 @@ fn a_part_that_another_vcpu_finds_bad_stays_the_half_validated_trees() {
             continue;
         }
         let (bad, _) = through(&m, || m.mm(&mut s).pin(2, Mfn(L2)));
-        assert_eq!(bad, Err(MmuError::NotOwned));
+        assert_eq!(bad, Err(MmuError::LeafRefused));
         m.check(published());
         let (bad, _) = through(&m, || m.mm(&mut s).pin(4, Mfn(L4)));
-        assert_eq!(bad, Err(MmuError::NotOwned));
+        assert_eq!(bad, Err(MmuError::LeafRefused));
         through(&m, || m.mm(&mut s).settle()).0.unwrap();
         nothing_left(&m);
     }

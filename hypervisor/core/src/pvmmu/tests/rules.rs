@@ -54,7 +54,7 @@ fn no_table_can_be_mapped_writable() {
     for table in [L4, L3, L2, L1, L1B] {
         assert_eq!(
             set(&m, &mut s, L1, 0, e(table, KERNEL)),
-            Err(MmuError::TypeConflict)
+            Err(MmuError::LeafRefused)
         );
         assert_eq!(
             set(&m, &mut s, L1, 0, e(table, P)),
@@ -63,7 +63,7 @@ fn no_table_can_be_mapped_writable() {
         );
         assert_eq!(
             set(&m, &mut s, L1, 0, e(table, P | RW)),
-            Err(MmuError::TypeConflict),
+            Err(MmuError::LeafRefused),
             "nor made writable"
         );
     }
@@ -112,7 +112,7 @@ fn a_table_that_maps_itself_writable_is_refused() {
     m.poke(L1, 3, e(L1, KERNEL));
     assert_eq!(
         m.mm(&mut state()).pin(4, Mfn(L4)),
-        Err(MmuError::TypeConflict)
+        Err(MmuError::LeafRefused)
     );
     for mfn in 1..20 {
         assert_eq!(word(&m, mfn).type_count(), 0, "undone: {mfn}");
@@ -213,7 +213,7 @@ fn frames_above_the_physical_width_are_refused() {
         .insert((D1, Mfn(1 << 27)), IoAccess::ReadWrite);
     assert_eq!(
         set(&m, &mut s, L1, 0, e(1 << 28, KERNEL)),
-        Err(MmuError::BadEntry)
+        Err(MmuError::IoRefused)
     );
     assert_eq!(set(&m, &mut s, L1, 0, e(1 << 27, KERNEL)), Ok(()));
     assert_eq!(
@@ -285,7 +285,7 @@ fn frames_of_others_cannot_be_mapped_unless_named() {
         for flags in [P, KERNEL] {
             assert_eq!(
                 set(&m, &mut s, L1, 0, e(target, flags)),
-                Err(MmuError::NotOwned)
+                Err(MmuError::LeafRefused)
             );
         }
     }
@@ -293,7 +293,7 @@ fn frames_of_others_cannot_be_mapped_unless_named() {
     assert_eq!(m.mm(&mut s).mmu_update(ptr, e(FOREIGN, KERNEL), D2), Ok(()));
     assert_eq!(
         m.mm(&mut s).mmu_update(ptr | 8, e(PAGE, KERNEL), D2),
-        Err(MmuError::NotOwned)
+        Err(MmuError::LeafRefused)
     );
     assert_eq!(word(&m, FOREIGN).type_count(), 1);
     m.check(published());
@@ -304,8 +304,8 @@ fn published_frames_are_mapped_read_only_by_who_names_the_hypervisor() {
     let (m, mut s) = pinned();
     let mut xen = |mfn, flags| m.mm(&mut s).mmu_update(L1 << 12, e(mfn, flags), DomId::XEN);
     assert_eq!(xen(PUBLISHED, P), Ok(()));
-    assert_eq!(xen(PUBLISHED, KERNEL), Err(MmuError::TypeConflict));
-    assert_eq!(xen(PRIVATE, P), Err(MmuError::NotOwned));
+    assert_eq!(xen(PUBLISHED, KERNEL), Err(MmuError::LeafRefused));
+    assert_eq!(xen(PRIVATE, P), Err(MmuError::LeafRefused));
     m.check(published());
 }
 
@@ -392,11 +392,11 @@ fn io_frames_are_mapped_as_the_policy_says() {
     assert_eq!(
         m.mm(&mut s)
             .mmu_update(L1 << 12, e(PAGE, KERNEL), DomId::IO),
-        Err(MmuError::NotOwned)
+        Err(MmuError::LeafRefused)
     );
     assert_eq!(
         m.mm(&mut s).mmu_update(L1 << 12 | 8, e(IO_RW, KERNEL), D2),
-        Err(MmuError::NotOwned)
+        Err(MmuError::LeafRefused)
     );
     m.check(published());
     m.mm(&mut s).unpin(Mfn(L4)).unwrap();
@@ -438,7 +438,7 @@ fn flags_change_without_references() {
     );
     assert_eq!(
         set(&m, &mut s, L1, 0, e(PAGE, P)),
-        Err(MmuError::NotOwned),
+        Err(MmuError::LeafRefused),
         "RW is not just a flag"
     );
     m.check(published());
