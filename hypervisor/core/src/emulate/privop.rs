@@ -128,8 +128,6 @@ pub enum PrivOp {
     Xsetbv,
     /// `wbinvd`
     Wbinvd,
-    /// `invd`, which does what `wbinvd` does: dirty lines of others must not be lost.
-    Invd,
     /// `int n`, `int3`, `into` with this vector.
     Int(u8),
 }
@@ -375,7 +373,6 @@ fn two_byte(
     }
     Ok(match opcode {
         0x06 => PrivOp::Clts,
-        0x08 => PrivOp::Invd,
         0x09 => PrivOp::Wbinvd,
         0x30 => PrivOp::Wrmsr,
         0x32 => PrivOp::Rdmsr,
@@ -485,7 +482,7 @@ fn attempt<R: Registers, M: GuestMem, H: PrivHost>(
             regs.set(reg::RDX, u64::from(d));
         }
         PrivOp::Xsetbv => host.xsetbv(regs.get(reg::RCX) as u32, pair(regs))?,
-        PrivOp::Wbinvd | PrivOp::Invd => host.wbinvd(),
+        PrivOp::Wbinvd => host.wbinvd(),
         PrivOp::Int(4) if decoded.len == 1 && flags & rflags::OF == 0 => {}
         PrivOp::Int(vector) => return Ok(Outcome::Interrupt { vector, advance }),
     }

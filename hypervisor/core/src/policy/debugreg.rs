@@ -46,7 +46,7 @@ impl DebugRegisters {
     /// The caller loads the machine's registers if [`DebugRegisters::is_active`].
     ///
     /// # Errors
-    /// `ENODEV`: 4 or 5 with debug extensions. `EINVAL`: above 7. `EPERM`: an address of the hypervisor or not
+    /// `ENODEV`: above 7, or 4 or 5 with debug extensions. `EPERM`: an address of the hypervisor or not
     /// canonical, a bit above 31, general detect, or an I/O breakpoint.
     /// # Source
     /// `public/xen.h`, __HYPERVISOR_set_debugreg.
@@ -74,7 +74,7 @@ impl DebugRegisters {
                 }
                 self.dr7 = value & !DR7_ZEROS | DR7_ONES;
             }
-            _ => return Err(Errno::EINVAL),
+            _ => return Err(Errno::ENODEV),
         }
         Ok(())
     }

@@ -59,7 +59,6 @@ const KERNEL: &[(&str, &[u8], PrivOp)] = &[
     ("cpuid", &[0x0f, 0xa2], Cpuid),
     ("xsetbv", &[0x0f, 0x01, 0xd1], Xsetbv),
     ("wbinvd", &[0x0f, 0x09], Wbinvd),
-    ("invd", &[0x0f, 0x08], Invd),
     ("int $0x80", &[0xcd, 0x80], Int(0x80)),
     ("int $0x20", &[0xcd, 0x20], Int(0x20)),
     ("int3", &[0xcc], Int(3)),
@@ -81,6 +80,7 @@ const REFUSED: &[(&str, &[u8])] = &[
     ("sysretq", &[0x48, 0x0f, 0x07]),
     ("iretq", &[0x48, 0xcf]),
     ("wbnoinvd", &[0xf3, 0x0f, 0x09]),
+    ("invd", &[0x0f, 0x08]),
     ("monitor", &[0x0f, 0x01, 0xc8]),
     ("mwait", &[0x0f, 0x01, 0xc9]),
     ("rdpmc", &[0x0f, 0x33]),
@@ -291,7 +291,6 @@ fn user_space_has_no_privileged_state_emulated() {
                 | Wrmsr
                 | Xsetbv
                 | Wbinvd
-                | Invd
         );
         assert_eq!(
             decode(bytes, Mode::User, Code::Bits64).is_err(),
