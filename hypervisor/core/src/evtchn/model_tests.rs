@@ -1,6 +1,7 @@
 //! Random lives of two domains' event channels, against a slow and obvious model.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
 
@@ -113,6 +114,9 @@ impl World {
                 EventChannels::try_new(DomId(d), shared_info, NR_VCPUS, LIMIT - 1, NR_PIRQS)
                     .unwrap();
             channels.init_shared_info(&ram);
+            for word in 0..64 {
+                ram.qword(shared_info, 0xa00 + word * 8).store(u64::MAX, Ordering::SeqCst);
+            }
             let mut guest = Guest::new(shared_info);
             next_frame += 1;
             if fifo {

@@ -109,13 +109,9 @@ impl EventChannels {
             != 0
     }
 
-    /// Gives shared_info the contents of a new domain: upcalls of all vcpus in it masked, all ports masked and none
-    /// pending. To be called once, on a zeroed frame.
+    /// Gives shared_info, a zeroed frame, the contents of a new domain: upcalls of all vcpus in it masked. No port is
+    /// masked, and none is pending. To be called once.
     pub fn init_shared_info<F: SharedFrames + ?Sized>(&self, frames: &F) {
-        for port in (0..TWO_LEVEL_NR_CHANNELS).step_by(64).map(EvtchnPort) {
-            self.pending_word(frames, port).store(0, SeqCst);
-            self.mask_word(frames, port).store(u64::MAX, SeqCst);
-        }
         for vcpu in (0..super::vcpu::LEGACY_MAX_VCPUS).map(VcpuId) {
             self.mask_upcalls(frames, vcpu);
         }

@@ -165,13 +165,14 @@ pub(super) fn after_close<M: Machine>(m: &M, domain: &Domain, closed: &Closed) {
 fn status<M: Machine>(call: &Call<'_, M>, mut op: EvtchnStatus) -> Result<EvtchnStatus, Errno> {
     let target = call.target(op.dom)?;
     let found = target.events.status(EvtchnPort(op.port))?;
-    (op.u, op.u_port) = match found.state {
-        PortState::Closed | PortState::Ipi => (0, 0),
-        PortState::Unbound { remote } => (u32::from(remote.0), 0),
-        PortState::Interdomain { remote, remote_port } => (u32::from(remote.0), remote_port.0),
-        PortState::Pirq(pirq) => (pirq.0, 0),
-        PortState::Virq(virq) => (u32::from(virq.number()), 0),
-    };
+    // What a state does not define stays as the guest had it.
+    match found.state {
+        PortState::Closed | PortState::Ipi => {}
+        PortState::Unbound { remote } => op.u = u32::from(remote.0),
+        PortState::Interdomain { remote, remote_port } => (op.u, op.u_port) = (u32::from(remote.0), remote_port.0),
+        PortState::Pirq(pirq) => op.u = pirq.0,
+        PortState::Virq(virq) => op.u = u32::from(virq.number()),
+    }
     op.status = found.state.abi_number();
     op.vcpu = found.vcpu.0;
     Ok(op)
