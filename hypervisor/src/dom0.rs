@@ -18,6 +18,7 @@ use rexen_core::builder::{self, BuildHost, BuildParams, KernelImage, Layout, bzi
 use rexen_core::domain::{Domain, Limits, NOT_SHUT_DOWN, Vcpu, VcpuFlags};
 use rexen_core::evtchn::{EventChannels, Virq};
 use rexen_core::gnttab::GrantTable;
+use rexen_core::hypercall::handlers::grant_host::add_frames;
 use rexen_core::hypercall::{self, Machine};
 use rexen_core::policy::cpuid::{CpuidPolicy, Extent, HostCpuid, TscView};
 use rexen_core::policy::cr;
@@ -221,6 +222,7 @@ fn build_from(kernel_file: &[u8], initrd: &[u8]) -> Result<(), String> {
         vcpu.period.store(rexen_core::time::PERIODIC_DEFAULT_NS, SeqCst);
     }
     domain.events.init_shared_info(&HW);
+    add_frames(&HW, &domain, 1).map_err(|e| alloc::format!("its grant table: {e:?}"))?;
     machine::add_domain(domain.clone());
     HW.set_wall_clock(timer::boot_seconds(), 0);
     console::input::set_notify(|| {

@@ -31,13 +31,13 @@ pub trait GrantHost: SharedFrames {
     /// the entry's. What the entry mapped before is dropped.
     ///
     /// # Errors
-    /// `BadVirtAddr` or `GeneralError`: there is no such entry that the domain may write.
+    /// `GeneralError`: there is no such entry that the domain may write.
     fn install(&self, at: HostAddr, pte: u64) -> Result<(), GrantStatus>;
 
     /// Clears the entry at `at`, if it maps `mfn`, writable or not as told. On success its reference is the caller's.
     ///
     /// # Errors
-    /// `BadVirtAddr` or `GeneralError`: no entry, or it is another.
+    /// `GeneralError`: no entry, or it is another.
     fn take(&self, at: HostAddr, mfn: Mfn, writable: bool) -> Result<(), GrantStatus>;
 
     /// As [`GrantHost::take`], but moves the entry for linear address `new` to `at` instead of clearing it

@@ -57,7 +57,7 @@ impl Machine {
         match at {
             HostAddr::Linear(va) if va < 0x8000 => Ok(va),
             HostAddr::Entry(ma) if ma < 0x8000 && ma % 8 == 0 => Ok(0x10_0000 + ma),
-            _ => Err(GrantStatus::BadVirtAddr),
+            _ => Err(GrantStatus::GeneralError),
         }
     }
 
@@ -269,7 +269,7 @@ fn entries_that_do_not_permit_it_are_refused_without_a_trace() {
     let nowhere = request(20, HOST_MAP | DEVICE_MAP, 0x9000);
     assert_eq!(
         mapper.map(&machine, &granter, nowhere),
-        Err(GrantStatus::BadVirtAddr)
+        Err(GrantStatus::GeneralError)
     );
     assert_eq!(machine.entry(20).load(SeqCst) & 0xffff, 1);
     assert!(machine.held().is_empty() && !granter.is_used());

@@ -35,16 +35,13 @@ impl<M: Machine> Mapper<'_, M> {
         Refs { frames: self.m.frames(), host: self.m }
     }
 
-    /// The entry that `at` means, in a level 1 table of the domain.
+    /// The entry that `at` means, in a level 1 table of the domain. Whatever is wrong with it, Xen says `GeneralError`.
     fn slot(&self, mm: &DomainMm<'_, M>, at: HostAddr) -> Result<L1Slot, GrantStatus> {
         match at {
-            HostAddr::Linear(va) => mm
-                .walk(Mfn(self.vcpu.kernel_l4.load(Relaxed)), va)
-                .map_err(|_| GrantStatus::BadVirtAddr),
-            HostAddr::Entry(maddr) => mm
-                .l1_slot(Mfn::containing(maddr), (maddr % PAGE_SIZE) as usize)
-                .map_err(|_| GrantStatus::GeneralError),
+            HostAddr::Linear(va) => mm.walk(Mfn(self.vcpu.kernel_l4.load(Relaxed)), va),
+            HostAddr::Entry(maddr) => mm.l1_slot(Mfn::containing(maddr), (maddr % PAGE_SIZE) as usize),
         }
+        .map_err(|_| GrantStatus::GeneralError)
     }
 
     fn with_tables<R>(&self, act: impl FnOnce(&mut DomainMm<'_, M>) -> R) -> R {
@@ -104,8 +101,11 @@ impl<M: Machine> GrantHost for Mapper<'_, M> {
     }
 }
 
-/// Lets the grant table of `domain` have at least `nr_frames` frames.
-pub(super) fn add_frames<M: Machine>(m: &M, domain: &Domain, nr_frames: u32) -> Result<(), GrantStatus> {
+/// Lets the grant table of `domain` have at least `nr_frames` frames. A new domain's has one.
+///
+/// # Errors
+/// `GeneralError`: more than it may have, or no memory.
+pub fn add_frames<M: Machine>(m: &M, domain: &Domain, nr_frames: u32) -> Result<(), GrantStatus> {
     let refs = Refs { frames: m.frames(), host: m };
     let allocate = || {
         let mfn = m.alloc_frames(0, u64::BITS)?;

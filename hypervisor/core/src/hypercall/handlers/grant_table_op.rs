@@ -22,6 +22,12 @@ pub fn grant_table_op<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
     if count > i32::MAX.cast_unsigned() {
         return Err::<u64, _>(Errno::EINVAL).into();
     }
+    if size_of_op(cmd) == 0 {
+        return match cmd {
+            0..=GNTTABOP_cache_flush if count != 1 => Err::<u64, _>(Errno::EINVAL).into(),
+            _ => single(call, cmd, list).into(),
+        };
+    }
     let mut n = 0;
     while n < count {
         let at = element(list, u64::from(n), size_of_op(cmd));
@@ -36,9 +42,7 @@ pub fn grant_table_op<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
                 let op = call.read::<GnttabTransfer>(at);
                 op.and_then(|op| call.write(at, &GnttabTransfer { status: GNTST_general_error, ..op })).map(|()| 1)
             }
-            GNTTABOP_swap_grant_ref => swap(call, at).map(|()| 1),
-            _ if count != 1 => Err(Errno::EINVAL),
-            _ => single(call, cmd, at).map(|()| 1),
+            _ => swap(call, at).map(|()| 1),
         };
         match done {
             Ok(done) => n += done,
@@ -48,7 +52,7 @@ pub fn grant_table_op<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
     Outcome::Done(0)
 }
 
-/// Bytes from one operation of a list to the next.
+/// Bytes from one operation of a list to the next; 0 where there is no list.
 const fn size_of_op(cmd: u32) -> u64 {
     (match cmd {
         GNTTABOP_map_grant_ref => GnttabMapGrantRef::SIZE,

@@ -10,7 +10,7 @@ pub mod console_io;
 pub mod control;
 pub mod cpu;
 pub mod event_channel_op;
-mod grant_host;
+pub mod grant_host;
 pub mod grant_table_op;
 pub mod memory_exchange;
 pub mod memory_op;
