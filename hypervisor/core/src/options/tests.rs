@@ -63,7 +63,7 @@ fn dom0_mem_takes_sizes_and_bounds() {
 fn dom0_mem_resolves_against_what_is_free() {
     let pages = |text: &str, free_mib: u64| {
         let (now, most) = good(text).dom0_mem.resolve(free_mib * 256);
-        (now / 256, if most == u64::MAX { 0 } else { most / 256 })
+        (now / 256, if most == u64::from(u32::MAX) { 0 } else { most / 256 })
     };
     assert_eq!(pages("", 1024), (960, 0));
     assert_eq!(pages("", 8192), (8064, 0));

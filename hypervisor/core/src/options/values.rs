@@ -2,6 +2,9 @@
 
 use crate::units::PAGE_SIZE;
 
+/// The most pages that a domain may have.
+const MAX_PAGES: u64 = u32::MAX as u64;
+
 /// An amount of memory, absolute or by what is left to others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MemSize {
@@ -35,14 +38,15 @@ pub struct Dom0Mem {
 impl Dom0Mem {
     /// (pages at boot, most pages ever), where `available` pages are free.
     ///
-    /// Without a size, a sixteenth but at most 128 MiB stays with the hypervisor. Never more than `available`.
+    /// Without a size, a sixteenth but at most 128 MiB stays with the hypervisor. Never more than `available`; the most
+    /// ever fits 32 bits, because hypercalls give it as a number that must not be negative.
     pub fn resolve(&self, available: u64) -> (u64, u64) {
         let reserve = (available / 16).min((128 << 20) / PAGE_SIZE);
         let size = self
             .size
             .map_or(available - reserve, |s| s.pages(available));
         let min = self.min.map_or(0, |s| s.pages(available));
-        let max = self.max.map_or(u64::MAX, |s| s.pages(available));
+        let max = self.max.map_or(MAX_PAGES, |s| s.pages(available));
         let pages = size.max(min).min(max).min(available);
         (pages, max.max(pages))
     }
