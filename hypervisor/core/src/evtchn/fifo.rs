@@ -11,9 +11,10 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 
 use super::port::PortWord;
 use super::shared::{DwordIndex, SharedSpot};
-use super::table::{Guard, OpenPort, Slot};
+use super::table::{OpenPort, Slot};
 use super::vcpu::VcpuEvents;
 use super::{EventChannels, EvtchnError, Raised, SharedFrames};
+use crate::sync::MutexGuard;
 use crate::units::{EvtchnPort, Mfn, VcpuId};
 
 /// Ports 1 to 131071 exist in the FIFO ABI.
@@ -140,7 +141,7 @@ impl Queue {
     }
 }
 
-type Tails<'a> = Guard<'a, [u32; NR_PRIORITIES]>;
+type Tails<'a> = MutexGuard<'a, [u32; NR_PRIORITIES]>;
 
 impl EventChannels {
     /// Whether the domain uses the FIFO ABI.

@@ -9,13 +9,11 @@ use super::port::{MAX_PAYLOAD, PortState, PortStatus, PortWord};
 use super::two_level::TWO_LEVEL_NR_CHANNELS;
 use super::vcpu::VcpuEvents;
 use super::{EvtchnError, Priority, Raised, SharedFrames, Virq};
-use crate::sync::{Mutex, Relax};
+use crate::sync::{Mutex, MutexGuard, Relax};
 use crate::units::{DomId, EvtchnPort, Mfn, Pirq, VcpuId};
 
 /// A cell that is filled once.
 type Once<T> = spin::once::Once<T, Relax>;
-/// What a locked [`Mutex`] gives.
-pub(super) type Guard<'a, T> = spin::mutex::SpinMutexGuard<'a, T, Relax>;
 
 const CHUNK: usize = 256;
 const CHUNK_SHIFT: u32 = 8;
@@ -171,7 +169,7 @@ impl EventChannels {
             .map_or(PortWord::CLOSED, |slot| PortWord(slot.word.load(SeqCst)))
     }
 
-    pub(super) fn admin(&self) -> Guard<'_, Admin> {
+    pub(super) fn admin(&self) -> MutexGuard<'_, Admin> {
         self.admin.lock()
     }
 

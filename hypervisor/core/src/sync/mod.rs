@@ -28,6 +28,6 @@ impl RelaxStrategy for Relax {
 /// A spinning mutual-exclusion lock.
 pub type Mutex<T> = spin::mutex::SpinMutex<T, Relax>;
 /// What a locked [`Mutex`] gives.
-pub type MutexGuard<'a, T> = spin::mutex::SpinMutexGuard<'a, T>;
+pub type MutexGuard<'a, T> = spin::mutex::SpinMutexGuard<'a, T, Relax>;
 /// A spinning lock with many readers or one writer.
 pub type RwLock<T> = spin::rwlock::RwLock<T, Relax>;
