@@ -19,6 +19,7 @@ use rexen_core::domain::{Domain, Vcpu, assist};
 use rexen_core::evtchn::{DwordIndex, QwordIndex, SharedFrames};
 use rexen_core::frame::{Buddy, FrameTable};
 use rexen_core::hypercall::{Machine, MsiRequest, PowerAction, SegmentBase};
+use rexen_core::options::LogLevel;
 use rexen_core::pvmmu::{IoAccess, IoPolicy, MmuHost, TableAccess, Tlb};
 use rexen_core::sched::Scheduler;
 use rexen_core::sync::{Mutex, RwLock};
@@ -35,7 +36,7 @@ use crate::irq::{apic, ioapic, vector};
 use crate::mm::{self, frames, m2p};
 use crate::platform::platform;
 use crate::smp::flush::{self, Flush};
-use crate::{println, smp, timer};
+use crate::{guest_log, println, smp, timer};
 
 /// The machine. There is one, so it needs no state of its own.
 pub struct Hw;
@@ -58,7 +59,9 @@ pub fn init(scheduler: Box<dyn Scheduler>, free: &[(Mfn, Mfn)]) {
     L4_SLOTS.call_once(mm::hypervisor_l4_entries);
     SCHEDULER.call_once(|| scheduler);
     let table = mm::frame_table();
-    // Whatever is RAM and not free is the hypervisor's: private, so that no guest can name it.
+    // Whatever is RAM and not free is the hypervisor's: private, so that no guest can name it. A page that is RAM in part
+    // only belongs to nobody, and we keep nothing there; domain 0 may map it, for its rest holds firmware tables that it
+    // reads (the extended BIOS data area, ACPI).
     for region in platform().map.ram() {
         for mfn in region.start / PAGE_SIZE..region.end / PAGE_SIZE {
             let _ = table.reserve(Mfn(mfn));
@@ -74,7 +77,9 @@ pub fn init(scheduler: Box<dyn Scheduler>, free: &[(Mfn, Mfn)]) {
 
 /// Adds RAM that has become free after [`init`].
 pub fn add_free(start: Mfn, end: Mfn) {
-    buddy().lock().add_range(start, end.0.saturating_sub(start.0));
+    buddy()
+        .lock()
+        .add_range(start, end.0.saturating_sub(start.0));
 }
 
 fn buddy() -> &'static Mutex<Buddy<'static>> {
@@ -165,7 +170,11 @@ impl Hw {
 fn table_word(frame: Mfn, index: usize) -> &'static AtomicU64 {
     // SAFETY: (1) callers name frames of RAM, which the direct map has; (2) the index is masked to the page; (3) such
     // frames are only ever accessed as atomics or raw bytes, never through plain references.
-    unsafe { &*frames::direct_map(frame).cast::<AtomicU64>().add(index & 511) }
+    unsafe {
+        &*frames::direct_map(frame)
+            .cast::<AtomicU64>()
+            .add(index & 511)
+    }
 }
 
 impl TableAccess for Hw {
@@ -289,11 +298,19 @@ impl MmuHost for Hw {
 impl Machine for Hw {
     #[inline]
     fn copy_in(&self, gva: u64, into: &mut [u8]) -> Result<(), Errno> {
-        if entry::copy_from_guest(gva, into) { Ok(()) } else { Err(Errno::EFAULT) }
+        if entry::copy_from_guest(gva, into) {
+            Ok(())
+        } else {
+            Err(Errno::EFAULT)
+        }
     }
     #[inline]
     fn copy_out(&self, gva: u64, from: &[u8]) -> Result<(), Errno> {
-        if entry::copy_to_guest(gva, from) { Ok(()) } else { Err(Errno::EFAULT) }
+        if entry::copy_to_guest(gva, from) {
+            Ok(())
+        } else {
+            Err(Errno::EFAULT)
+        }
     }
     #[inline]
     fn now(&self) -> Nanos {
@@ -365,7 +382,9 @@ impl Machine for Hw {
         timers::changed(vcpu);
     }
     fn update_time(&self, vcpu: &Vcpu) {
-        let Some(domain) = self.domain(vcpu.domain) else { return };
+        let Some(domain) = self.domain(vcpu.domain) else {
+            return;
+        };
         if let Some(spot) = domain.events.vcpu_info(vcpu.id) {
             let mut writer = vcpu.time_writer.lock();
             writer.write_vcpu_info(self, spot, &timer::clock(), TimeInfoFlags::default());
@@ -377,13 +396,15 @@ impl Machine for Hw {
             return;
         }
         let info = vcpu.runstate.lock().as_entered();
-        let flagged = current::current().is_some_and(|(d, _)| d.has_assist(assist::RUNSTATE_UPDATE_FLAG));
+        let flagged =
+            current::current().is_some_and(|(d, _)| d.has_assist(assist::RUNSTATE_UPDATE_FLAG));
         // The area is an address of the guest kernel.
         let in_kernel = current::in_kernel();
         current::set_mode(true);
         let entry_time = info.state_entry_time.0;
         if flagged {
-            let _ = entry::copy_to_guest(area.wrapping_add(8), &(entry_time | 1 << 63).to_le_bytes());
+            let _ =
+                entry::copy_to_guest(area.wrapping_add(8), &(entry_time | 1 << 63).to_le_bytes());
         }
         let mut bytes = [0u8; 48];
         bytes[0..4].copy_from_slice(&info.state.to_le_bytes());
@@ -445,7 +466,8 @@ impl Machine for Hw {
         current::set_gs_user_selector(selector);
     }
     fn load_debug_registers(&self, vcpu: &Vcpu) {
-        vcpu.debug_active.store(vcpu.debug.lock().is_active(), Relaxed);
+        vcpu.debug_active
+            .store(vcpu.debug.lock().is_active(), Relaxed);
         current::load_debug_registers(vcpu);
     }
     fn ts_changed(&self, vcpu: &Vcpu) {
@@ -484,8 +506,14 @@ impl Machine for Hw {
     fn console_read(&self, into: &mut [u8]) -> usize {
         console::input::read(into)
     }
-    fn log(&self, _level: u8, line: fmt::Arguments<'_>) {
-        println!("{line}");
+    fn log(&self, level: u8, line: fmt::Arguments<'_>) {
+        let level = match level {
+            0 => LogLevel::Error,
+            1 => LogLevel::Warning,
+            2 => LogLevel::Info,
+            _ => LogLevel::Debug,
+        };
+        guest_log!(level, "{line}");
     }
     fn read_log(&self, from: u32, into: &mut [u8]) -> (usize, u32) {
         let (after, count) = console::read_messages(u64::from(from), into);
@@ -498,11 +526,16 @@ impl Machine for Hw {
         console::keys::handle(key);
     }
 
+    #[expect(non_upper_case_globals, reason = "the header's spelling")]
     fn dom0_shut_down(&self, reason: u32) {
         if matches!(reason, SHUTDOWN_crash | SHUTDOWN_watchdog)
             && let Some((domain, vcpu)) = current::current()
         {
-            println!("Domain 0 crashed on CPU {}, vcpu {}:", this_cpu().0, vcpu.id.0);
+            println!(
+                "Domain 0 crashed on CPU {}, vcpu {}:",
+                this_cpu().0,
+                vcpu.id.0
+            );
             current::with_guest_regs(|regs| traps::report(regs, domain, vcpu));
         }
         match reason {

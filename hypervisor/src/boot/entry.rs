@@ -126,6 +126,6 @@ boot_stack:
     .text
 "#,
     stack = const BOOT_STACK_BYTES,
-    info_bytes = const (crate::cpu::info::CPU_INFO_BYTES + 15) / 16 * 16,
+    info_bytes = const crate::cpu::info::CPU_INFO_BYTES.next_multiple_of(16),
     rust_start = sym super::start::rust_start,
 );

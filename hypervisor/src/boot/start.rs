@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use rexen_core::options::{self, ComPort, Consoles, Options};
+use rexen_core::options::{self, ComPort, Consoles, LogLevel, Options};
 use rexen_core::platform::{AcpiInfo, BootInfo, MemoryMap};
 use rexen_core::units::CpuId;
 
@@ -16,7 +16,7 @@ use crate::cpu::{self, info};
 use crate::irq::{self, apic, ioapic, pci, pic, vector};
 use crate::mm::{self, layout};
 use crate::platform::{self, BootMemory, Platform};
-use crate::{println, smp, timer};
+use crate::{log, println, smp, timer};
 
 /// The page that further CPUs start in; 0 means none.
 static LOW_PAGE: AtomicU64 = AtomicU64::new(0);
@@ -47,12 +47,18 @@ pub extern "C" fn rust_start(magic: u32, loader_info: u64) -> ! {
         map.clip_ram(limit);
     }
     for r in map.regions() {
-        println!(" [{:016x}, {:016x}] {:?}", r.start, r.end - 1, r.kind);
+        log!(
+            LogLevel::Info,
+            " [{:016x}, {:016x}] {:?}",
+            r.start,
+            r.end - 1,
+            r.kind
+        );
     }
     let acpi = match AcpiInfo::find(&BootMemory, boot.rsdp.as_deref()) {
         Ok(acpi) => Some(acpi),
         Err(error) => {
-            println!("ACPI: {error}");
+            log!(LogLevel::Error, "ACPI: {error}");
             None
         }
     };
@@ -61,7 +67,8 @@ pub extern "C" fn rust_start(magic: u32, loader_info: u64) -> ! {
     if let Err(error) = mm::init(&map, &in_use) {
         fail(format_args!("{error}"));
     }
-    println!(
+    log!(
+        LogLevel::Info,
         "System RAM: {}MB ({}kB)",
         map.ram_bytes() >> 20,
         map.ram_bytes() >> 10

@@ -8,12 +8,13 @@ use core::sync::atomic::{
     Ordering::{Relaxed, SeqCst},
 };
 
+use rexen_core::options::LogLevel;
 use rexen_core::units::{CpuId, CpuMask};
 
 use super::vector;
 use crate::cpu::{self, features, info, msr, regs};
+use crate::log;
 use crate::mm::map_mmio;
-use crate::println;
 
 const ID: u32 = 0x20;
 const TASK_PRIORITY: u32 = 0x80;
@@ -75,7 +76,8 @@ pub fn init(address: u64) {
     if !x2apic {
         REGISTERS.store(map_mmio(address, 4096) as u64, Relaxed);
     }
-    println!(
+    log!(
+        LogLevel::Info,
         "APIC: {} at {address:#x}",
         if x2apic { "x2APIC" } else { "xAPIC" }
     );
@@ -109,7 +111,8 @@ pub fn init_this() {
     info::word(info::slot::APIC_ID).store(id().into(), Relaxed);
     super::set_handler(vector::ERROR, |_| {
         write(ERROR_STATUS, 0);
-        println!(
+        log!(
+            LogLevel::Error,
             "APIC: error {:#x} on CPU {}",
             read(ERROR_STATUS),
             cpu::this_cpu().0

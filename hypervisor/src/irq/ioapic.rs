@@ -5,14 +5,15 @@
 
 use alloc::vec::Vec;
 
+use rexen_core::options::LogLevel;
 use rexen_core::platform::acpi::IoApic as Described;
 use rexen_core::sync::Mutex;
 use rexen_core::units::CpuId;
 use spin::Once;
 
 use super::apic;
+use crate::log;
 use crate::mm::map_mmio;
-use crate::println;
 
 /// How a line signals.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,7 +90,8 @@ fn start(d: &Described) -> IoApic {
         state.set_low(pin, MASKED);
     }
     let last = d.gsi_base + pins - 1;
-    println!(
+    log!(
+        LogLevel::Info,
         "IO-APIC {}: version {:#x}, at {:#x}, GSI {}-{last}",
         d.id,
         version & 0xff,
@@ -147,16 +149,6 @@ pub fn program(gsi: u32, vector: u8, cpu: CpuId, line: Line, masked: bool) {
     }
 }
 
-/// Sends a pin's interrupts to another CPU.
-pub fn set_destination(gsi: u32, cpu: CpuId) {
-    if let Some((io_apic, pin)) = find(gsi) {
-        io_apic
-            .state
-            .lock()
-            .write(FIRST_ENTRY + pin * 2 + 1, apic::id_of(cpu) << 24);
-    }
-}
-
 /// Masks a pin.
 pub fn mask(gsi: u32) {
     change(gsi, |low| low | MASKED);
@@ -185,11 +177,4 @@ pub fn exists(gsi: u32) -> bool {
 pub fn read_register(maddr: u64, register: u32) -> Option<u32> {
     let io_apic = all().iter().find(|a| a.maddr == maddr)?;
     Some(io_apic.state.lock().read(register & 0xff))
-}
-
-/// The GSI of the pin whose entry `register` (0x10 and up) of the IO-APIC at `maddr` belongs to.
-pub fn gsi_of_register(maddr: u64, register: u32) -> Option<u32> {
-    let io_apic = all().iter().find(|a| a.maddr == maddr)?;
-    let pin = register.checked_sub(FIRST_ENTRY)? / 2;
-    (pin < io_apic.pins).then(|| io_apic.gsi_base + pin)
 }

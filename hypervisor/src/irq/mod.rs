@@ -15,9 +15,10 @@ pub mod pic;
 
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
+use rexen_core::options::LogLevel;
 use rexen_core::sync::Mutex;
 
-use crate::println;
+use crate::log;
 
 /// What runs when a vector arrives: interrupts are masked, the local APIC is not acknowledged yet.
 pub type Handler = fn(vector: u8);
@@ -75,7 +76,7 @@ fn unexpected(vector: u8) {
         apic::eoi();
         // One line is enough: the count of a storm tells nothing more.
         if !REPORTED.swap(true, Relaxed) {
-            println!("irq: nobody wants vector {vector:#x}");
+            log!(LogLevel::Warning, "irq: nobody wants vector {vector:#x}");
         }
     }
 }

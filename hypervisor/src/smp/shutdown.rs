@@ -5,6 +5,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
+use rexen_core::options::LogLevel;
 use rexen_core::platform::acpi::{AcpiInfo, Gas};
 
 use crate::cpu::regs::{inb, inw, outb, outw};
@@ -12,7 +13,7 @@ use crate::cpu::{self, desc};
 use crate::irq::{apic, vector};
 use crate::mm::map_mmio;
 use crate::platform;
-use crate::{println, timer};
+use crate::{log, timer};
 
 /// The CPU that goes on alone, plus one; 0 while all run.
 static SURVIVOR: AtomicU32 = AtomicU32::new(0);
@@ -70,7 +71,7 @@ fn write_register(register: &Gas, value: u8) {
 /// Switches the machine off through ACPI S5. Returns if it cannot.
 pub fn power_off() {
     let Some((a, b)) = acpi().and_then(|a| a.s5) else {
-        println!("power: the firmware describes no S5 state");
+        log!(LogLevel::Error, "power: the firmware describes no S5 state");
         return;
     };
     let value = |slp_typ: u8| u16::from(slp_typ & 7) << 10;
@@ -83,7 +84,7 @@ pub fn enter_sleep(value_a: u16, value_b: u16) {
     const SLP_TYP: u16 = 7 << 10;
     const SLP_EN: u16 = 1 << 13;
     let Some(fadt) = acpi().and_then(|a| a.fadt) else {
-        println!("power: no FADT");
+        log!(LogLevel::Error, "power: no FADT");
         return;
     };
     for (register, value) in [(fadt.pm1a_control, value_a), (fadt.pm1b_control, value_b)] {
@@ -95,5 +96,5 @@ pub fn enter_sleep(value_a: u16, value_b: u16) {
         }
     }
     timer::delay_us(1_000_000);
-    println!("power: the machine did not go to sleep");
+    log!(LogLevel::Error, "power: the machine did not go to sleep");
 }

@@ -10,7 +10,7 @@ use core::sync::atomic::{
     Ordering::{Acquire, Relaxed},
 };
 
-use rexen_core::options::Options;
+use rexen_core::options::{LogLevel, Options};
 use rexen_core::units::{CpuId, MAX_CPUS};
 use spin::Once;
 
@@ -18,7 +18,7 @@ use crate::cpu::{self, info, regs};
 use crate::irq::{apic, vector};
 use crate::mm::{self, frames, layout};
 use crate::platform::platform;
-use crate::{println, timer};
+use crate::{log, timer};
 
 global_asm!(
     r#"
@@ -125,14 +125,6 @@ pub fn set_ap_main(main: fn(CpuId) -> !) {
     apic::send_all_but_self(vector::EVENT_CHECK);
 }
 
-/// The number of the CPU with this APIC id.
-pub fn cpu_with_apic_id(apic_id: u32) -> Option<CpuId> {
-    APIC_IDS
-        .iter()
-        .position(|id| id.load(Relaxed) == u64::from(apic_id))
-        .map(|n| CpuId(n as u32))
-}
-
 /// Starts the CPUs that the MADT lists and `options` allow. `page` is a free page below 1 MiB.
 pub fn start_all(options: &Options, page: Option<u64>) {
     let this = apic::id();
@@ -148,16 +140,22 @@ pub fn start_all(options: &Options, page: Option<u64>) {
             break;
         }
         let Some(page) = page else {
-            println!("SMP: no free page below 1 MiB: one CPU only");
+            log!(
+                LogLevel::Warning,
+                "SMP: no free page below 1 MiB: one CPU only"
+            );
             break;
         };
         if start_one(cpu, apic_id, page) {
             cpu += 1;
         } else {
-            println!("SMP: the CPU with APIC id {apic_id} does not start");
+            log!(
+                LogLevel::Error,
+                "SMP: the CPU with APIC id {apic_id} does not start"
+            );
         }
     }
-    println!("Brought up {} CPUs", super::nr_online());
+    log!(LogLevel::Info, "Brought up {} CPUs", super::nr_online());
 }
 
 fn start_one(cpu: usize, apic_id: u32, page: u64) -> bool {

@@ -7,14 +7,15 @@ pub mod rtc;
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use rexen_core::options::LogLevel;
 use rexen_core::time::{PvClock, TscScale};
 use rexen_core::units::Nanos;
 use spin::Once;
 
 use crate::cpu::{features, regs};
 use crate::irq::apic;
+use crate::log;
 use crate::platform::platform;
-use crate::println;
 
 struct Clock {
     tsc_khz: u64,
@@ -62,8 +63,9 @@ pub fn init() {
     let fadt = platform().acpi.as_ref().and_then(|a| a.fadt);
     let century = fadt.map_or(0, |f| f.century);
     BOOT_SECONDS.store(rtc::read_seconds(century), Relaxed);
-    println!("Platform timer is {name}");
-    println!(
+    log!(LogLevel::Info, "Platform timer is {name}");
+    log!(
+        LogLevel::Info,
         "Detected {}.{:03} MHz processor.",
         tsc_khz / 1000,
         tsc_khz % 1000

@@ -130,7 +130,8 @@ pub trait Machine: MmuHost + SharedFrames + Sync + Sized {
     fn console_write(&self, bytes: &[u8]);
     /// Takes console input meant for domain 0; how many bytes.
     fn console_read(&self, into: &mut [u8]) -> usize;
-    /// Prints a line of the hypervisor's log.
+    /// Logs a line that a guest has caused; it carries no guest data. Levels: 0 error, 1 warning, 2 info, 3 debug. Such
+    /// lines are limited in rate, and `guest_loglvl=` says which are wanted at all.
     fn log(&self, level: u8, line: core::fmt::Arguments<'_>);
     /// Copies the hypervisor's log from position `from`: bytes copied and the position after them.
     fn read_log(&self, from: u32, into: &mut [u8]) -> (usize, u32);
