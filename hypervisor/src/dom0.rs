@@ -29,6 +29,7 @@ use rexen_core::sched::{self, Runstate, SCHEDULERS, VcpuRef};
 use rexen_core::sync::Mutex;
 use rexen_core::units::{CpuId, CpuMask, DomId, Mfn, PAGE_SIZE, Pfn, VcpuId};
 
+use crate::cpu::desc::{USER_CS64, USER_DS};
 use crate::cpu::{self, features};
 use crate::entry;
 use crate::guest::{current, exit, pirq, timers};
@@ -62,9 +63,16 @@ impl BuildHost for Frames {
         self.p2m[pfn.0 as usize]
     }
     fn write(&mut self, mfn: Mfn, offset: usize, bytes: &[u8]) {
-        assert!(offset + bytes.len() <= PAGE_SIZE as usize, "the builder writes within a page");
+        assert!(
+            offset + bytes.len() <= PAGE_SIZE as usize,
+            "the builder writes within a page"
+        );
         // SAFETY: the frame is domain 0's, which does not run yet; the range is within it.
-        unsafe { frames::direct_map(mfn).add(offset).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        unsafe {
+            frames::direct_map(mfn)
+                .add(offset)
+                .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len())
+        };
     }
     fn write_entry(&mut self, mfn: Mfn, index: usize, entry: u64) {
         use rexen_core::pvmmu::TableAccess;
@@ -117,7 +125,9 @@ fn line(error: impl fmt::Display) -> String {
 fn build() -> Result<(), String> {
     let boot = &platform().boot;
     let options = &platform().options;
-    let kernel_module = boot.kernel().ok_or("no kernel: the boot loader gave no module; add one (GRUB: module2 KERNEL)")?;
+    let kernel_module = boot
+        .kernel()
+        .ok_or("no kernel: the boot loader gave no module; add one (GRUB: module2 KERNEL)")?;
     // SAFETY: the loader put the modules into RAM that `mm` keeps from everyone else until `free_modules`.
     let (kernel_file, initrd) = unsafe {
         let bytes = |start: u64, end: u64| frames::bytes(start, end.saturating_sub(start) as usize);
@@ -127,9 +137,13 @@ fn build() -> Result<(), String> {
         )
     };
     let payload = bzimage::find_payload(kernel_file).map_err(line)?;
-    let unpacked = payload.as_ref().map_or(kernel_file.len() as u64, |p| u64::from(p.unpacked_size));
+    let unpacked = payload
+        .as_ref()
+        .map_or(kernel_file.len() as u64, |p| u64::from(p.unpacked_size));
     if unpacked > MAX_KERNEL_BYTES as u64 {
-        return Err(alloc::format!("the kernel says it unpacks to {unpacked} bytes, more than any kernel"));
+        return Err(alloc::format!(
+            "the kernel says it unpacks to {unpacked} bytes, more than any kernel"
+        ));
     }
     mm::lend_scratch(unpacked.saturating_add(UNPACK_OVERHEAD))?;
     let built = build_from(kernel_file, initrd);
@@ -157,7 +171,10 @@ fn build_from(kernel_file: &[u8], initrd: &[u8]) -> Result<(), String> {
         None => sched::DEFAULT_SCHEDULER,
         Some(name) => sched::scheduler_named(name).ok_or_else(|| {
             let known: Vec<&str> = SCHEDULERS.iter().map(|s| s.name).collect();
-            alloc::format!("sched={name}: there is no such scheduler; there are: {}", known.join(", "))
+            alloc::format!(
+                "sched={name}: there is no such scheduler; there are: {}",
+                known.join(", ")
+            )
         })?,
     };
     println!("Using scheduler: {} ({})", scheduler.about, scheduler.name);
@@ -186,14 +203,26 @@ fn build_from(kernel_file: &[u8], initrd: &[u8]) -> Result<(), String> {
     let layout = Layout::plan(&kernel, initrd.len() as u64, nr_pages, &cmdline).map_err(line)?;
 
     let id = DomId::DOM0;
-    let mut host = Frames { p2m: allocate(id, nr_pages)? };
+    let mut host = Frames {
+        p2m: allocate(id, nr_pages)?,
+    };
     let shared_info = HW.alloc_frames(0, 64).ok_or("no frame for shared_info")?;
     let table = HW.frame_table();
-    table.get(shared_info).and_then(|f| f.share(id).ok()).ok_or("shared_info is not ours to share")?;
-    let params = BuildParams { shared_info_maddr: shared_info.maddr(), cmdline: &cmdline, initrd };
+    table
+        .get(shared_info)
+        .and_then(|f| f.share(id).ok())
+        .ok_or("shared_info is not ours to share")?;
+    let params = BuildParams {
+        shared_info_maddr: shared_info.maddr(),
+        cmdline: &cmdline,
+        initrd,
+    };
     let start_of_day = builder::build(&kernel, &layout, &params, &mut host);
 
-    let nr_vcpus = options.dom0_max_vcpus.map_or(smp::nr_online(), |range| range.resolve(smp::nr_online())).clamp(1, 64);
+    let nr_vcpus = options
+        .dom0_max_vcpus
+        .map_or(smp::nr_online(), |range| range.resolve(smp::nr_online()))
+        .clamp(1, 64);
     let domain = new_domain(id, shared_info, nr_vcpus, nr_pages, max_pages)?;
     println!(
         "Domain 0: {} MB, {} vcpus, kernel {} at {:#x}, initrd {} kB",
@@ -203,23 +232,25 @@ fn build_from(kernel_file: &[u8], initrd: &[u8]) -> Result<(), String> {
         kernel.start,
         initrd.len() >> 10
     );
-    pin(&domain, start_of_day.l4).map_err(|e| alloc::format!("its page tables are refused: {e:?}"))?;
+    pin(&domain, start_of_day.l4)
+        .map_err(|e| alloc::format!("its page tables are refused: {e:?}"))?;
 
     let vcpu = domain.vcpu(VcpuId(0)).ok_or("no vcpu")?;
     vcpu.kernel_l4.store(start_of_day.l4.0, SeqCst);
     vcpu.kernel_sp.store(start_of_day.stack_top, SeqCst);
-    vcpu.kernel_ss.store(0xe02b, SeqCst);
+    vcpu.kernel_ss.store(USER_DS.into(), SeqCst);
     {
         let mut saved = vcpu.saved.lock();
         saved.regs.rip = start_of_day.entry;
         saved.regs.rsp = start_of_day.stack_top;
         saved.regs.rsi = start_of_day.start_info_va;
         saved.regs.rflags = 0x202;
-        saved.regs.cs = 0xe033;
-        saved.regs.ss = 0xe02b;
+        saved.regs.cs = USER_CS64;
+        saved.regs.ss = USER_DS;
     }
     for vcpu in &domain.vcpus {
-        vcpu.period.store(rexen_core::time::PERIODIC_DEFAULT_NS, SeqCst);
+        vcpu.period
+            .store(rexen_core::time::PERIODIC_DEFAULT_NS, SeqCst);
     }
     domain.events.init_shared_info(&HW);
     add_frames(&HW, &domain, 1).map_err(|e| alloc::format!("its grant table: {e:?}"))?;
@@ -259,7 +290,10 @@ fn allocate(id: DomId, nr_pages: u64) -> Result<Vec<Mfn>, String> {
         };
         for n in 0..1 << order {
             let mfn = Mfn(first.0 + n);
-            table.get(mfn).and_then(|f| f.assign(id).ok()).ok_or("a free frame could not be assigned")?;
+            table
+                .get(mfn)
+                .and_then(|f| f.assign(id).ok())
+                .ok_or("a free frame could not be assigned")?;
             p2m.push(mfn);
         }
     }
@@ -289,7 +323,12 @@ fn new_domain(
     max_pages: u64,
 ) -> Result<Arc<Domain>, String> {
     let options = &platform().options;
-    let cpuid = CpuidPolicy::collect(&Cpuid).for_pv(Extent::Default, &options.cpuid, true, features().xsave);
+    let cpuid = CpuidPolicy::collect(&Cpuid).for_pv(
+        Extent::Default,
+        &options.cpuid,
+        true,
+        features().xsave,
+    );
     let scale = timer::clock().scale;
     let khz = timer::tsc_khz() as u32;
     let limits = Limits {
@@ -308,7 +347,10 @@ fn new_domain(
     };
     let mut vcpus = Vec::new();
     for n in 0..nr_vcpus {
-        let who = VcpuRef { dom: id, vcpu: VcpuId(n) };
+        let who = VcpuRef {
+            dom: id,
+            vcpu: VcpuId(n),
+        };
         let sched = machine::scheduler()
             .insert(who, CpuMask(u64::MAX))
             .map_err(|e| alloc::format!("the scheduler refuses vcpu {n}: {e:?}"))?;
@@ -318,7 +360,11 @@ fn new_domain(
     }
     let events = EventChannels::try_new(id, shared_info, nr_vcpus, MAX_PORT, pirq::NR_PIRQS)
         .map_err(|e| alloc::format!("event channels: {e:?}"))?;
-    let local_apic = platform().acpi.as_ref().and_then(|a| a.madt.as_ref()).map_or(0xfee0_0000, |m| m.local_apic_address);
+    let local_apic = platform()
+        .acpi
+        .as_ref()
+        .and_then(|a| a.madt.as_ref())
+        .map_or(0xfee0_0000, |m| m.local_apic_address);
     let denied = core::iter::once((local_apic, local_apic + PAGE_SIZE))
         .chain(ioapic::list().map(|(_, maddr, _)| (maddr, maddr + PAGE_SIZE)));
     let memory_map = platform()
@@ -328,7 +374,10 @@ fn new_domain(
         .iter()
         .filter_map(|r| E820Entry::read(&r.to_bytes()))
         .collect();
-    let owned = OwnedPorts { uart: console::serial::in_use().map(|(port, _)| port), pm_timer: None };
+    let owned = OwnedPorts {
+        uart: console::serial::in_use().map(|(port, _)| port),
+        pm_timer: None,
+    };
     Ok(Arc::new(Domain {
         id,
         is_privileged: true,
@@ -353,4 +402,3 @@ fn new_domain(
         handle: [0; 16],
     }))
 }
-

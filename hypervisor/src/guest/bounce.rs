@@ -9,11 +9,9 @@ use rexen_abi::arch_x86::{CpuUserRegs, TI_MASK_EVENTS};
 use rexen_core::domain::{Callback, Domain, Vcpu, assist};
 
 use super::current;
+use crate::cpu::desc::{USER_CS64, USER_DS};
 use crate::entry::push_to_guest;
 
-/// cs and ss that a guest kernel is entered with.
-const KERNEL_CS: u16 = 0xe033;
-const KERNEL_SS: u16 = 0xe02b;
 const IF: u64 = 1 << 9;
 /// rflags that do not survive a bounce: AC, VM, RF, NT, TF, IOPL.
 const CLEARED: u64 = 0x4_0000 | 0x2_0000 | 0x1_0000 | 0x4000 | 0x3000 | 0x100;
@@ -60,7 +58,16 @@ fn enter(
     let ss = u64::from(regs.ss);
     let to;
     let good = if let Some(error) = error {
-        let frame = [regs.rcx, regs.r11, u64::from(error), regs.rip, cs, flags, regs.rsp, ss];
+        let frame = [
+            regs.rcx,
+            regs.r11,
+            u64::from(error),
+            regs.rip,
+            cs,
+            flags,
+            regs.rsp,
+            ss,
+        ];
         to = sp.wrapping_sub(64);
         push_to_guest(to, &frame)
     } else {
@@ -75,8 +82,8 @@ fn enter(
         mask.store(1, Relaxed);
     }
     regs.rip = rip;
-    regs.cs = KERNEL_CS;
-    regs.ss = KERNEL_SS;
+    regs.cs = USER_CS64;
+    regs.ss = USER_DS;
     regs.rflags = regs.rflags & !CLEARED | IF;
     regs.rsp = to;
     Ok(())
@@ -93,7 +100,14 @@ pub fn exception(
 ) -> Result<(), Unhandled> {
     let slot = &vcpu.traps[usize::from(vector)];
     let flags = (slot.meta.load(Relaxed) >> 16) as u8;
-    enter(regs, domain, vcpu, slot.address.load(Relaxed), flags & TI_MASK_EVENTS != 0, error)
+    enter(
+        regs,
+        domain,
+        vcpu,
+        slot.address.load(Relaxed),
+        flags & TI_MASK_EVENTS != 0,
+        error,
+    )
 }
 
 /// Hands a page fault at `address` to the guest kernel. The user bit of `error` is made that of the guest's mode.
@@ -111,12 +125,29 @@ pub fn page_fault(
 }
 
 /// Enters the guest kernel at one of its callbacks.
-pub fn callback(regs: &mut CpuUserRegs, domain: &Domain, vcpu: &Vcpu, which: &Callback) -> Result<(), Unhandled> {
-    enter(regs, domain, vcpu, which.address.load(Relaxed), which.masks_events.load(Relaxed), None)
+pub fn callback(
+    regs: &mut CpuUserRegs,
+    domain: &Domain,
+    vcpu: &Vcpu,
+    which: &Callback,
+) -> Result<(), Unhandled> {
+    enter(
+        regs,
+        domain,
+        vcpu,
+        which.address.load(Relaxed),
+        which.masks_events.load(Relaxed),
+        None,
+    )
 }
 
 /// Enters the failsafe callback: the data selectors in `wanted` (ds, es, fs, gs) could not all be loaded.
-pub fn failsafe(regs: &mut CpuUserRegs, domain: &Domain, vcpu: &Vcpu, wanted: [u16; 4]) -> Result<(), Unhandled> {
+pub fn failsafe(
+    regs: &mut CpuUserRegs,
+    domain: &Domain,
+    vcpu: &Vcpu,
+    wanted: [u16; 4],
+) -> Result<(), Unhandled> {
     callback(regs, domain, vcpu, &vcpu.callbacks.failsafe)?;
     // rcx and r11 stay lowest; the four selectors go between them and rip.
     let mut frame = [0u64; 2];
@@ -125,7 +156,10 @@ pub fn failsafe(regs: &mut CpuUserRegs, domain: &Domain, vcpu: &Vcpu, wanted: [u
         return Err(Unhandled::BadStack);
     }
     for (word, chunk) in frame.iter_mut().zip(bytes.chunks_exact(8)) {
-        *word = chunk.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte));
+        *word = chunk
+            .iter()
+            .rev()
+            .fold(0, |value, byte| value << 8 | u64::from(*byte));
     }
     let [ds, es, fs, gs] = wanted.map(u64::from);
     let to = regs.rsp.wrapping_sub(32);

@@ -55,8 +55,12 @@ pub extern "C" fn exit_work(regs: &mut CpuUserRegs) {
 
 /// Enters the running vcpu's event callback if an upcall is due, or its NMI callback.
 fn deliver(regs: &mut CpuUserRegs) {
-    let Some((domain, vcpu)) = current::current() else { return };
-    if vcpu.flags.load(Relaxed) & VcpuFlags::NMI_PENDING != 0 && vcpu.callbacks.nmi.address.load(Relaxed) != 0 {
+    let Some((domain, vcpu)) = current::current() else {
+        return;
+    };
+    if vcpu.flags.load(Relaxed) & VcpuFlags::NMI_PENDING != 0
+        && vcpu.callbacks.nmi.address.load(Relaxed) != 0
+    {
         vcpu.flags.fetch_and(!VcpuFlags::NMI_PENDING, Relaxed);
         if let Err(why) = bounce::callback(regs, domain, vcpu, &vcpu.callbacks.nmi) {
             return traps::crash(regs, domain, vcpu, 2, why);
@@ -64,10 +68,12 @@ fn deliver(regs: &mut CpuUserRegs) {
     }
     let upcall = current::upcall_word().load(SeqCst);
     let callback = &vcpu.callbacks.event;
-    if upcall & 0xff != 0 && upcall >> 8 == 0 && callback.address.load(Relaxed) != 0 {
-        if let Err(why) = bounce::callback(regs, domain, vcpu, callback) {
-            traps::crash(regs, domain, vcpu, 0x101, why);
-        }
+    if upcall & 0xff != 0
+        && upcall >> 8 == 0
+        && callback.address.load(Relaxed) != 0
+        && let Err(why) = bounce::callback(regs, domain, vcpu, callback)
+    {
+        traps::crash(regs, domain, vcpu, 0x101, why);
     }
 }
 
@@ -77,6 +83,9 @@ fn schedule() {
     let now = HW.now();
     let decision = machine::scheduler().schedule(cpu, now);
     timers::set_slice(decision.until);
+    if let Some(idle) = decision.kick {
+        machine::kick_cpu(idle, SCHEDULE);
+    }
     let running = current::current().map(|(_, vcpu)| vcpu.sched);
     if decision.next.map(|(id, _)| id) == running {
         timers::program();
@@ -104,9 +113,13 @@ fn schedule() {
 }
 
 fn switch_to(who: VcpuRef) {
-    let Some(domain) = HW.domain(who.dom) else { return };
+    let Some(domain) = HW.domain(who.dom) else {
+        return;
+    };
     let keep = domain.clone();
-    let Some(vcpu) = keep.vcpu(who.vcpu) else { return };
+    let Some(vcpu) = keep.vcpu(who.vcpu) else {
+        return;
+    };
     let good = current::load(domain, vcpu);
     set_runstate(vcpu, RunstateKind::Running);
     HW.update_time(vcpu);

@@ -39,17 +39,35 @@ pub fn fetch(rip: u64, bytes: &mut [u8; 15]) -> usize {
     if !copy_from_guest(rip, low) {
         return 0;
     }
-    if !high.is_empty() && copy_from_guest(rip.wrapping_add(first as u64), high) { 15 } else { first }
+    if !high.is_empty() && copy_from_guest(rip.wrapping_add(first as u64), high) {
+        15
+    } else {
+        first
+    }
 }
 
 struct Memory;
 
 impl GuestMem for Memory {
     fn read(&mut self, va: u64, into: &mut [u8]) -> Result<(), Fault> {
-        if copy_from_guest(va, into) { Ok(()) } else { Err(Fault::Page { va: cpu_regs::read_cr2(), error: 0 }) }
+        if copy_from_guest(va, into) {
+            Ok(())
+        } else {
+            Err(Fault::Page {
+                va: cpu_regs::read_cr2(),
+                error: 0,
+            })
+        }
     }
     fn write(&mut self, va: u64, from: &[u8]) -> Result<(), Fault> {
-        if copy_to_guest(va, from) { Ok(()) } else { Err(Fault::Page { va: cpu_regs::read_cr2(), error: 2 }) }
+        if copy_to_guest(va, from) {
+            Ok(())
+        } else {
+            Err(Fault::Page {
+                va: cpu_regs::read_cr2(),
+                error: 2,
+            })
+        }
     }
     fn probe_write(&mut self, va: u64, len: usize) -> Result<(), Fault> {
         let mut old = [0; 4];
@@ -70,7 +88,11 @@ impl PortBitmap for Bitmap {
     }
     fn byte(&mut self, index: u32) -> u8 {
         let mut byte = [0xff];
-        if copy_from_guest(self.address.wrapping_add(u64::from(index)), &mut byte) { byte[0] } else { 0xff }
+        if copy_from_guest(self.address.wrapping_add(u64::from(index)), &mut byte) {
+            byte[0]
+        } else {
+            0xff
+        }
     }
 }
 
@@ -88,7 +110,11 @@ impl Host<'_> {
         }
     }
     fn mode(&self) -> Mode {
-        if current::in_kernel() { Mode::Kernel } else { Mode::User }
+        if current::in_kernel() {
+            Mode::Kernel
+        } else {
+            Mode::User
+        }
     }
     fn port_read(&self, port: u16, size: u8) -> u32 {
         match size {
@@ -106,9 +132,19 @@ fn ones(size: u8) -> u32 {
 impl PrivHost for Host<'_> {
     fn io_allowed(&mut self, port: u16, size: u8) -> bool {
         let place = *self.vcpu.port_bitmap.lock();
-        let mut bitmap = Bitmap { address: place.address, nr_ports: place.nr_ports };
+        let mut bitmap = Bitmap {
+            address: place.address,
+            nr_ports: place.nr_ports,
+        };
         let architectural = self.domain.has_assist(assist::ARCHITECTURAL_IOPL);
-        io::io_allowed(port, size, self.vcpu.iopl.load(Relaxed), self.mode(), architectural, &mut bitmap)
+        io::io_allowed(
+            port,
+            size,
+            self.vcpu.iopl.load(Relaxed),
+            self.mode(),
+            architectural,
+            &mut bitmap,
+        )
     }
     fn iopl_allowed(&mut self) -> bool {
         let architectural = self.domain.has_assist(assist::ARCHITECTURAL_IOPL);
@@ -121,7 +157,11 @@ impl PrivHost for Host<'_> {
             PortAccess::PciAddress => self.domain.pci_address.lock().0,
             PortAccess::PciData { offset } => {
                 let select = self.domain.pci_address.lock().0;
-                if select >> 31 == 0 { ones(size) } else { pci::read_port(select, offset, size) }
+                if select >> 31 == 0 {
+                    ones(size)
+                } else {
+                    pci::read_port(select, offset, size)
+                }
             }
             PortAccess::RtcIndex => u32::from(self.domain.rtc_index.lock().get()),
             PortAccess::RtcData => {
@@ -179,7 +219,12 @@ impl PrivHost for Host<'_> {
             2 => current::set_guest_cr2(self.vcpu, value),
             3 => {
                 let base = Mfn::containing(value & 0x000f_ffff_ffff_f000);
-                let call = Call { m: &HW, domain: self.domain, vcpu: self.vcpu, args: [0; 5] };
+                let call = Call {
+                    m: &HW,
+                    domain: self.domain,
+                    vcpu: self.vcpu,
+                    args: [0; 5],
+                };
                 mmuext_op::load_kernel_base(&call, base).map_err(|_| Fault::Original)?;
             }
             _ => {
@@ -192,12 +237,18 @@ impl PrivHost for Host<'_> {
     }
     fn read_dr(&mut self, dr: u8) -> Result<u64, Fault> {
         let extensions = self.vcpu.cr4.load(Relaxed) & cr::CR4_DE != 0;
-        self.vcpu.debug.lock().get(u32::from(dr), extensions).map_err(|_| Fault::Original)
+        self.vcpu
+            .debug
+            .lock()
+            .get(u32::from(dr), extensions)
+            .map_err(|_| Fault::Original)
     }
     fn write_dr(&mut self, dr: u8, value: u64) -> Result<(), Fault> {
         let extensions = self.vcpu.cr4.load(Relaxed) & cr::CR4_DE != 0;
         let mut debug = self.vcpu.debug.lock();
-        debug.set(u32::from(dr), value, extensions).map_err(|_| Fault::Original)?;
+        debug
+            .set(u32::from(dr), value, extensions)
+            .map_err(|_| Fault::Original)?;
         let active = DebugRegisters::is_active(&debug);
         drop(debug);
         if active || self.vcpu.debug_active.swap(active, Relaxed) {
@@ -255,7 +306,8 @@ impl PrivHost for Host<'_> {
         self.domain.cpuid.answer(leaf, subleaf, &asker)
     }
     fn xsetbv(&mut self, index: u32, value: u64) -> Result<(), Fault> {
-        cr::check_xsetbv(index, value, self.domain.limits.xcr0_allowed).map_err(|_| Fault::Original)?;
+        cr::check_xsetbv(index, value, self.domain.limits.xcr0_allowed)
+            .map_err(|_| Fault::Original)?;
         self.vcpu.xcr0.store(value, Relaxed);
         // SAFETY: checked against what this CPU supports, and the hypervisor has CR4.OSXSAVE on.
         unsafe { cpu_regs::write_xcr0(value) };
@@ -269,24 +321,35 @@ impl PrivHost for Host<'_> {
 }
 
 /// #GP of a guest: a privileged instruction, `int n`, or its own fault.
-pub fn general_protection(regs: &mut CpuUserRegs, domain: &Domain, vcpu: &Vcpu) -> Result<(), Unhandled> {
+pub fn general_protection(
+    regs: &mut CpuUserRegs,
+    domain: &Domain,
+    vcpu: &Vcpu,
+) -> Result<(), Unhandled> {
     let error = regs.error_code;
     let mut bytes = [0; 15];
     let mut host = Host { domain, vcpu };
     let kernel = current::in_kernel();
     let (got, code) = (fetch(regs.rip, &mut bytes), code_of(regs.cs));
-    let Some(bytes) = bytes.get(..got) else { return Err(Unhandled::NoHandler) };
-    if error == 0 && kernel && code == Code::Bits64 {
-        if let Some(op) = privop::quick(bytes) {
-            let outcome = privop::execute_quick(op, regs, &mut host);
-            return finish(regs, domain, vcpu, outcome, 13, Some(error));
-        }
+    let Some(bytes) = bytes.get(..got) else {
+        return Err(Unhandled::NoHandler);
+    };
+    if error == 0
+        && kernel
+        && code == Code::Bits64
+        && let Some(op) = privop::quick(bytes)
+    {
+        let outcome = privop::execute_quick(op, regs, &mut host);
+        return finish(regs, domain, vcpu, outcome, 13, Some(error));
     }
     let mode = host.mode();
     let outcome = match privop::decode(bytes, mode, code) {
         Ok(decoded) => {
             let (flags, mut memory) = (regs.rflags, Memory);
-            let bases = SegBases { fs: current::read_base(msr::FS_BASE), gs: current::read_base(msr::GS_BASE) };
+            let bases = SegBases {
+                fs: current::read_base(msr::FS_BASE),
+                gs: current::read_base(msr::GS_BASE),
+            };
             privop::execute(decoded, regs, flags, bases, &mut memory, &mut host)
         }
         Err(_) => Outcome::Fault(Fault::Original),
@@ -295,13 +358,24 @@ pub fn general_protection(regs: &mut CpuUserRegs, domain: &Domain, vcpu: &Vcpu) 
 }
 
 /// #UD of a guest: CPUID behind the forced-emulation prefix, or its own fault.
-pub fn invalid_opcode(regs: &mut CpuUserRegs, domain: &Domain, vcpu: &Vcpu) -> Result<(), Unhandled> {
+pub fn invalid_opcode(
+    regs: &mut CpuUserRegs,
+    domain: &Domain,
+    vcpu: &Vcpu,
+) -> Result<(), Unhandled> {
     let mut bytes = [0; 15];
     let got = fetch(regs.rip, &mut bytes);
     let outcome = match bytes.get(..got).and_then(privop::forced_cpuid) {
         Some(decoded) => {
             let (flags, mut host) = (regs.rflags, Host { domain, vcpu });
-            privop::execute(decoded, regs, flags, SegBases::default(), &mut Memory, &mut host)
+            privop::execute(
+                decoded,
+                regs,
+                flags,
+                SegBases::default(),
+                &mut Memory,
+                &mut host,
+            )
         }
         None => Outcome::Fault(Fault::Original),
     };
@@ -310,7 +384,11 @@ pub fn invalid_opcode(regs: &mut CpuUserRegs, domain: &Domain, vcpu: &Vcpu) -> R
 
 fn code_of(cs: u16) -> Code {
     // The hypervisor's own flat 32-bit segment, and the one Linux has in its GDT.
-    if matches!(cs & !3, 0xe020 | 0x20) { Code::Bits32 } else { Code::Bits64 }
+    if matches!(cs & !3, 0xe020 | 0x20) {
+        Code::Bits32
+    } else {
+        Code::Bits64
+    }
 }
 
 fn finish(
@@ -331,13 +409,17 @@ fn finish(
             Ok(())
         }
         Outcome::Restart => Ok(()),
-        Outcome::Interrupt { vector, advance } => traps::software_interrupt(regs, domain, vcpu, vector, advance),
+        Outcome::Interrupt { vector, advance } => {
+            traps::software_interrupt(regs, domain, vcpu, vector, advance)
+        }
         Outcome::Fault(Fault::Original) => bounce::exception(regs, domain, vcpu, vector, error),
         Outcome::Fault(Fault::GeneralProtection(code)) => {
             bounce::exception(regs, domain, vcpu, 13, Some(u32::from(code)))
         }
         Outcome::Fault(Fault::InvalidOpcode) => bounce::exception(regs, domain, vcpu, 6, None),
-        Outcome::Fault(Fault::Page { va, error }) => bounce::page_fault(regs, domain, vcpu, va, error),
+        Outcome::Fault(Fault::Page { va, error }) => {
+            bounce::page_fault(regs, domain, vcpu, va, error)
+        }
     }
 }
 
@@ -374,4 +456,3 @@ pub fn guest_iret_failed(nested: &mut CpuUserRegs) -> u64 {
     }
     outer as u64
 }
-
