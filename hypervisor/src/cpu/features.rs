@@ -9,8 +9,6 @@ use super::regs::cpuid;
 pub struct Features {
     /// Supervisor-mode execution prevention.
     pub smep: bool,
-    /// RDFSBASE and its siblings.
-    pub fsgsbase: bool,
     /// XSAVE and XCR0.
     pub xsave: bool,
     /// The x2APIC register interface.
@@ -19,10 +17,6 @@ pub struct Features {
     pub tsc_deadline: bool,
     /// The TSC ticks at one rate whatever the CPU does.
     pub invariant_tsc: bool,
-    /// RDTSCP and TSC_AUX.
-    pub rdtscp: bool,
-    /// The SYSCALL entry from 32-bit code goes through CSTAR (AMD), not SYSENTER.
-    pub is_amd: bool,
     /// Running under another hypervisor.
     pub is_virtual: bool,
     /// XCR0 bits that this CPU takes.
@@ -48,21 +42,16 @@ fn detect() -> Features {
         }
     };
     let (one, seven) = (leaf(1), leaf(7));
-    let (ext1, ext7, ext8) = (leaf(0x8000_0001), leaf(0x8000_0007), leaf(0x8000_0008));
+    let (ext7, ext8) = (leaf(0x8000_0007), leaf(0x8000_0008));
     let bit = |word: u32, n: u32| word >> n & 1 != 0;
     let xsave = bit(one.ecx, 26);
     let xstate = if xsave { leaf(0xd) } else { Default::default() };
-    let vendor = cpuid(0, 0);
     Features {
         smep: bit(seven.ebx, 7),
-        fsgsbase: bit(seven.ebx, 0),
         xsave,
         x2apic: bit(one.ecx, 21),
         tsc_deadline: bit(one.ecx, 24),
         invariant_tsc: bit(ext7.edx, 8),
-        rdtscp: bit(ext1.edx, 27),
-        // "Auth" or "Hygo", the first four letters of AuthenticAMD and HygonGenuine.
-        is_amd: [0x6874_7541, 0x6f67_7948].contains(&vendor.ebx),
         is_virtual: bit(one.ecx, 31),
         xcr0: u64::from(xstate.edx) << 32 | u64::from(xstate.eax),
         address_bits: if ext8.eax == 0 { 36 } else { ext8.eax as u8 },

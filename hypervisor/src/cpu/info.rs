@@ -41,7 +41,7 @@ pub const CPU_INFO_BYTES: u64 = size_of::<CpuInfo>() as u64;
 /// Where in [`CpuInfo`] the CPU starts to push on an entry from a guest.
 pub const FRAME_END: u64 = core::mem::offset_of!(CpuInfo, regs.es) as u64;
 
-const _: () = assert!(FRAME_END == 168 && (CPU_INFO_BYTES - FRAME_END) % 16 == 0);
+const _: () = assert!(FRAME_END == 168 && (CPU_INFO_BYTES - FRAME_END).is_multiple_of(16));
 
 /// The CPU information of the current CPU. Its `regs` are shared with the entry code: access them through the raw pointer.
 #[inline]

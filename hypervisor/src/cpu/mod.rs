@@ -59,8 +59,6 @@ pub mod cr4 {
     pub const OSFXSR: u64 = 1 << 9;
     /// SIMD exceptions.
     pub const OSXMMEXCPT: u64 = 1 << 10;
-    /// RDFSBASE and its siblings.
-    pub const FSGSBASE: u64 = 1 << 16;
     /// XSAVE.
     pub const OSXSAVE: u64 = 1 << 18;
     /// Supervisor-mode execution prevention.

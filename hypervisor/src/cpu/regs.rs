@@ -190,29 +190,6 @@ pub fn rdmsr_safe(msr: u32) -> Option<u64> {
     (ok != 0).then_some(u64::from(high) << 32 | u64::from(low))
 }
 
-/// Writes a model-specific register; false where that faults.
-///
-/// # Safety
-/// The CPU goes on working as Rust expects.
-pub unsafe fn wrmsr_safe(msr: u32, value: u64) -> bool {
-    let ok: u32;
-    // SAFETY: a #GP goes on at the fixup, where `ok` is still 0; the effect of the write is the caller's promise.
-    unsafe {
-        asm!(
-            "xor {ok:e}, {ok:e}",
-            "2: wrmsr",
-            "inc {ok:e}",
-            "3:",
-            ".pushsection .ex_table, \"a\"",
-            ".balign 8",
-            ".quad 2b, 3b",
-            ".popsection",
-            ok = out(reg) ok, in("ecx") msr, in("eax") value as u32, in("edx") (value >> 32) as u32, options(nostack)
-        );
-    }
-    ok != 0
-}
-
 /// What CPUID answers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cpuid {

@@ -24,15 +24,15 @@ const MSI_MASKABLE: u32 = 1 << 8;
 const MSIX_ENABLE: u32 = 1 << 15;
 const MSIX_MASK_ALL: u32 = 1 << 14;
 
-/// Why a message interrupt could not be set up.
+/// What a message interrupt lacks, so that it could not be set up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MsiError {
     /// The function lacks the capability.
-    NoCapability,
+    Capability,
     /// The MSI-X table has no such entry.
-    NoEntry,
+    Entry,
     /// The MSI-X table's BAR is not a set memory BAR.
-    NoBar,
+    Bar,
 }
 
 /// Which message of which function.
@@ -64,7 +64,7 @@ fn address_for(cpu: CpuId) -> u32 {
 pub fn program(message: Message, vector: u8, cpu: CpuId) -> Result<(), MsiError> {
     match message {
         Message::Msi(f) => {
-            let cap = pci::find_capability(f, CAP_MSI).ok_or(MsiError::NoCapability)?;
+            let cap = pci::find_capability(f, CAP_MSI).ok_or(MsiError::Capability)?;
             let control = pci::read(f, cap + 2, 2);
             pci::write(f, cap + 4, 4, address_for(cpu));
             let data = if control & MSI_64BIT != 0 {
@@ -81,7 +81,7 @@ pub fn program(message: Message, vector: u8, cpu: CpuId) -> Result<(), MsiError>
             pci::write(f, cap + 2, 2, control & !0x70 | MSI_ENABLE);
         }
         Message::MsiX(f, index) => {
-            let cap = pci::find_capability(f, CAP_MSIX).ok_or(MsiError::NoCapability)?;
+            let cap = pci::find_capability(f, CAP_MSIX).ok_or(MsiError::Capability)?;
             let entry = entry(f, cap, index)?;
             // Enabled with everything masked while the entry changes; also makes the table decode.
             let control = pci::read(f, cap + 2, 2);
@@ -114,7 +114,7 @@ pub fn set_masked(message: Message, masked: bool) -> bool {
         }
         Message::MsiX(f, index) => {
             let found = pci::find_capability(f, CAP_MSIX)
-                .ok_or(MsiError::NoCapability)
+                .ok_or(MsiError::Capability)
                 .and_then(|c| entry(f, c, index));
             if let Ok(entry) = found {
                 write_word(entry, 3, masked.into());
@@ -138,24 +138,10 @@ pub fn disable(message: Message) {
     }
 }
 
-/// Switches MSI-X of a function off as a whole.
-pub fn disable_msix(f: pci::Function) {
-    if let Some(cap) = pci::find_capability(f, CAP_MSIX) {
-        pci::write(f, cap + 2, 2, pci::read(f, cap + 2, 2) & !MSIX_ENABLE);
-    }
-}
-
-/// Machine address and bytes of a function's MSI-X table, which guests must not write.
-pub fn msix_table(f: pci::Function) -> Option<(u64, u64)> {
-    let cap = pci::find_capability(f, CAP_MSIX)?;
-    let (maddr, entries) = table_place(f, cap).ok()?;
-    Some((maddr, u64::from(entries) * 16))
-}
-
 fn table_place(f: pci::Function, cap: u16) -> Result<(u64, u16), MsiError> {
     let entries = (pci::read(f, cap + 2, 2) as u16 & 0x7ff) + 1;
     let place = pci::read(f, cap + 4, 4);
-    let bar = pci::memory_bar(f, (place & 7) as u8).ok_or(MsiError::NoBar)?;
+    let bar = pci::memory_bar(f, (place & 7) as u8).ok_or(MsiError::Bar)?;
     Ok((bar + u64::from(place & !7), entries))
 }
 
@@ -163,7 +149,7 @@ fn table_place(f: pci::Function, cap: u16) -> Result<(u64, u16), MsiError> {
 fn entry(f: pci::Function, cap: u16, index: u16) -> Result<u64, MsiError> {
     let (maddr, entries) = table_place(f, cap)?;
     if index >= entries {
-        return Err(MsiError::NoEntry);
+        return Err(MsiError::Entry);
     }
     let mut tables = TABLES.lock();
     let known = tables

@@ -17,9 +17,6 @@ static TABLE: Once<&'static [AtomicU64]> = Once::new();
 
 static FRAMES: Once<&'static [FrameInfo]> = Once::new();
 
-/// What the table says about a frame that no domain has.
-pub const INVALID: u64 = !0;
-
 /// Maps both tables for `nr_frames` frames. `m2p` and `frames` are runs of whole 2 MiB pages.
 pub fn create(nr_frames: u64, m2p: (u64, u64), frames: (u64, u64)) {
     let bytes = |run: (u64, u64)| (run.1 - run.0) as usize;
@@ -52,19 +49,10 @@ pub fn frame_table() -> FrameTable<'static> {
     FrameTable::new(FRAMES.get().copied().unwrap_or(&[]))
 }
 
-/// Writes what pseudophysical frame `mfn` is, or [`INVALID`]. A frame outside the table is ignored.
+/// Writes what pseudophysical frame `mfn` is, or all ones for none. A frame outside the table is ignored.
 #[inline]
 pub fn set(mfn: Mfn, pfn: u64) {
     if let Some(word) = TABLE.get().and_then(|t| t.get(mfn.0 as usize)) {
         word.store(pfn, Relaxed);
     }
-}
-
-/// What the table says about `mfn`; [`INVALID`] outside it.
-#[inline]
-pub fn get(mfn: Mfn) -> u64 {
-    TABLE
-        .get()
-        .and_then(|t| t.get(mfn.0 as usize))
-        .map_or(INVALID, |w| w.load(Relaxed))
 }

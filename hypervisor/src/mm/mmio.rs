@@ -1,4 +1,4 @@
-//! Device registers and firmware tables, which are not in the direct map.
+//! Device registers, which are not in the direct map.
 
 use rexen_core::sync::Mutex;
 
@@ -11,15 +11,6 @@ const LARGE: u64 = 2 << 20;
 
 /// Maps device registers uncached, for good. `maddr` need not be aligned.
 pub fn map_mmio(maddr: u64, bytes: u64) -> *mut u8 {
-    map(maddr, bytes, tables::DEVICE)
-}
-
-/// Maps memory that firmware filled (ACPI tables) cached and read-only, for good.
-pub fn map_firmware(maddr: u64, bytes: u64) -> *const u8 {
-    map(maddr, bytes, tables::CONST)
-}
-
-fn map(maddr: u64, bytes: u64, flags: u64) -> *mut u8 {
     let first = maddr & !4095;
     let span = (maddr + bytes).next_multiple_of(4096) - first;
     // A large span gets large pages, for which both addresses must be equally far into one.
@@ -35,6 +26,6 @@ fn map(maddr: u64, bytes: u64, flags: u64) -> *mut u8 {
         "mmio: no address space left"
     );
     *next = va + span;
-    tables::map(va, first, span, flags);
+    tables::map(va, first, span, tables::DEVICE);
     (va + (maddr - first)) as *mut u8
 }

@@ -15,7 +15,6 @@ mod setup;
 pub mod tables;
 pub mod window;
 
-pub use frames::{copy_frame, direct_map, zero_frame};
 pub use m2p::frame_table;
 pub use mmio::map_mmio;
 pub use setup::{
@@ -23,6 +22,5 @@ pub use setup::{
     take_low_page, take_pages,
 };
 pub use tables::{hypervisor_l4_entries, idle_l4};
-pub use window::map_window;
 
 use setup::take_table;

@@ -26,11 +26,6 @@ impl Ranges {
         self.list[..self.len].iter().copied()
     }
 
-    /// Bytes in all ranges.
-    pub fn bytes(&self) -> u64 {
-        self.iter().map(|(start, end)| end - start).sum()
-    }
-
     /// Adds the whole pages inside `start..end`, which must not touch a range that is there.
     ///
     /// # Errors

@@ -22,10 +22,12 @@ struct Queue {
 }
 
 impl Queue {
-    const NEW: Self = Queue {
-        wanted: AtomicU64::new(0),
-        done: AtomicU64::new(0),
-    };
+    const fn new() -> Self {
+        Queue {
+            wanted: AtomicU64::new(0),
+            done: AtomicU64::new(0),
+        }
+    }
 
     /// The number to be served, if something is to be done. Acquire: what the asker changed before is seen.
     #[inline]
@@ -43,8 +45,8 @@ struct Requests {
 
 static REQUESTS: [Requests; MAX_CPUS] = [const {
     Requests {
-        local: Queue::NEW,
-        global: Queue::NEW,
+        local: Queue::new(),
+        global: Queue::new(),
     }
 }; MAX_CPUS];
 
