@@ -144,9 +144,19 @@ pub fn install_this(cpu: CpuId) {
     };
     // SAFETY: (1) the stubs find their CPU's own words, whose places are constants; (2) the addresses are the stubs'.
     unsafe {
-        let long = percpu::install_stub(cpu, 0, code(&raw const syscall_stub_start, &raw const syscall_stub_end));
-        let compat =
-            percpu::install_stub(cpu, STUB32, code(&raw const syscall32_stub_start, &raw const syscall32_stub_end));
+        let long = percpu::install_stub(
+            cpu,
+            0,
+            code(&raw const syscall_stub_start, &raw const syscall_stub_end),
+        );
+        let compat = percpu::install_stub(
+            cpu,
+            STUB32,
+            code(
+                &raw const syscall32_stub_start,
+                &raw const syscall32_stub_end,
+            ),
+        );
         crate::cpu::set_syscall_msrs(long, compat);
         let top = layout::stack_end(cpu.0 as usize) - CPU_INFO_BYTES + FRAME_END;
         crate::cpu::set_sysenter_msrs(sysenter_entry as *const () as u64, top);
@@ -223,7 +233,11 @@ pub fn push_to_guest(gva: u64, words: &[u64]) -> bool {
 pub fn load_segments(ds: u16, es: u16, fs: u16, gs: u16) -> bool {
     // SAFETY: the hypervisor uses none of these segments; a bad selector faults, which .ex_table expects.
     unsafe {
-        load_ds(u64::from(ds)) | load_es(u64::from(es)) | load_fs(u64::from(fs)) | load_gs(u64::from(gs)) == 0
+        load_ds(u64::from(ds))
+            | load_es(u64::from(es))
+            | load_fs(u64::from(fs))
+            | load_gs(u64::from(gs))
+            == 0
     }
 }
 
@@ -237,7 +251,11 @@ pub fn load_gs_selector(gs: u16) -> bool {
 pub fn load_fpu(area: &rexen_core::domain::FpuArea, xsave: bool, mask: u64) -> bool {
     // SAFETY: (1) the area is large enough and aligned by its type; (2) the hypervisor has no FPU state of its own.
     unsafe {
-        if xsave { restore_xsave(area.0.as_ptr(), mask) == 0 } else { restore_fxsave(area.0.as_ptr()) == 0 }
+        if xsave {
+            restore_xsave(area.0.as_ptr(), mask) == 0
+        } else {
+            restore_fxsave(area.0.as_ptr()) == 0
+        }
     }
 }
 

@@ -83,7 +83,10 @@ pub fn upcall_mask() -> &'static AtomicU8 {
 pub fn set_guest_cr2(vcpu: &Vcpu, address: u64) {
     vcpu.cr2.store(address, Relaxed);
     // SAFETY: as `upcall_word`; offset 0x10 is within the 64 bytes.
-    unsafe { (*((word(slot::VCPU_INFO).load(Relaxed) + 0x10) as *const AtomicU64)).store(address, Relaxed) };
+    unsafe {
+        (*((word(slot::VCPU_INFO).load(Relaxed) + 0x10) as *const AtomicU64))
+            .store(address, Relaxed)
+    };
 }
 
 /// Recomputes what the entry paths use: after a change of stack, callbacks or page-table bases.
@@ -123,7 +126,12 @@ pub fn set_mode(kernel: bool) {
     if in_kernel() == kernel {
         return;
     }
-    let base = word(if kernel { slot::KERNEL_CR3 } else { slot::USER_CR3 }).load(Relaxed);
+    let base = word(if kernel {
+        slot::KERNEL_CR3
+    } else {
+        slot::USER_CR3
+    })
+    .load(Relaxed);
     // SAFETY: (1) both bases are validated L4 tables whose hypervisor slots are ours, held by the vcpu; (2) the hypervisor
     // does not use GS.
     unsafe {
@@ -137,7 +145,12 @@ pub fn set_mode(kernel: bool) {
 pub fn load_base(vcpu: &Vcpu) {
     entry_changed(vcpu);
     flush::note();
-    let base = word(if in_kernel() { slot::KERNEL_CR3 } else { slot::USER_CR3 }).load(Relaxed);
+    let base = word(if in_kernel() {
+        slot::KERNEL_CR3
+    } else {
+        slot::USER_CR3
+    })
+    .load(Relaxed);
     // SAFETY: as `set_mode`. PGE goes off and on around it, because user pages are global.
     unsafe {
         let cr4 = regs::read_cr4();
@@ -159,7 +172,11 @@ pub fn load_cr4(vcpu: &Vcpu) {
 /// Sets or clears CR0.TS as the running vcpu wants it.
 pub fn load_ts(vcpu: &Vcpu) {
     let cr0 = regs::read_cr0();
-    let want = if vcpu.ts.load(Relaxed) { cr0 | cr::CR0_TS } else { cr0 & !cr::CR0_TS };
+    let want = if vcpu.ts.load(Relaxed) {
+        cr0 | cr::CR0_TS
+    } else {
+        cr0 & !cr::CR0_TS
+    };
     if want != cr0 {
         // SAFETY: the hypervisor uses no FPU.
         unsafe { regs::write_cr0(want) };
@@ -224,7 +241,9 @@ pub fn load_debug_registers(vcpu: &Vcpu) {
 /// Turns all breakpoints off.
 fn clear_debug_registers() {
     // SAFETY: no breakpoint is armed afterwards.
-    unsafe { core::arch::asm!("mov dr7, {}", in(reg) 0x400u64, options(nomem, nostack, preserves_flags)) };
+    unsafe {
+        core::arch::asm!("mov dr7, {}", in(reg) 0x400u64, options(nomem, nostack, preserves_flags))
+    };
 }
 
 /// Base of the inactive GS: user space's while the guest kernel runs.
@@ -314,7 +333,11 @@ pub fn save() {
     saved.in_kernel = in_kernel();
     saved.fs_base = read_base(msr::FS_BASE);
     let (active, inactive) = (read_base(msr::GS_BASE), inactive_gs_base());
-    (saved.gs_base_kernel, saved.gs_base_user) = if saved.in_kernel { (active, inactive) } else { (inactive, active) };
+    (saved.gs_base_kernel, saved.gs_base_user) = if saved.in_kernel {
+        (active, inactive)
+    } else {
+        (inactive, active)
+    };
     let cr0 = regs::read_cr0();
     if cr0 & cr::CR0_TS != 0 {
         // SAFETY: the hypervisor uses no FPU; clear for the save.

@@ -21,7 +21,12 @@ pub extern "C" fn hypercall_entry(regs: &mut CpuUserRegs) -> bool {
     };
     // All of rax is the number; one beyond 32 bits names no call.
     let number = u32::try_from(regs.rax).unwrap_or(u32::MAX);
-    let mut call = Call { m: &HW, domain, vcpu, args: [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8] };
+    let mut call = Call {
+        m: &HW,
+        domain,
+        vcpu,
+        args: [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8],
+    };
     let outcome = table::dispatch(&mut call, number);
     machine::free_dropped();
     match outcome {

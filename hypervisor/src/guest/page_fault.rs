@@ -44,7 +44,9 @@ pub fn from_guest(
             return Ok(());
         }
     }
-    if address.wrapping_sub(layout::M2P) < layout::END - layout::M2P && map_ldt_page(domain, vcpu, address) {
+    if address.wrapping_sub(layout::M2P) < layout::END - layout::M2P
+        && map_ldt_page(domain, vcpu, address)
+    {
         return Ok(());
     }
     bounce::page_fault(regs, domain, vcpu, address, error)
@@ -54,7 +56,9 @@ pub fn from_guest(
 fn store_to_table(regs: &mut CpuUserRegs, domain: &Domain, vcpu: &Vcpu, address: u64) -> bool {
     let mut bytes = [0; 15];
     let got = fetch(regs.rip, &mut bytes);
-    let Some(bytes) = bytes.get(..got) else { return false };
+    let Some(bytes) = bytes.get(..got) else {
+        return false;
+    };
     let quick = ptwr::quick_store(bytes, regs, address);
     let store = if quick.is_some() {
         None
@@ -90,7 +94,13 @@ fn store_to_table(regs: &mut CpuUserRegs, domain: &Domain, vcpu: &Vcpu, address:
         let old = HW.read(table, offset / 8);
         let update = store.compute(old, regs.rflags);
         if update.writes {
-            match mm.emulated_store(table, offset, 8, StoreKind::Cmpxchg { expected: old }, update.entry) {
+            match mm.emulated_store(
+                table,
+                offset,
+                8,
+                StoreKind::Cmpxchg { expected: old },
+                update.entry,
+            ) {
                 Ok(stored) if stored.stored => {}
                 Ok(_) => continue,
                 Err(_) => return false,
@@ -110,7 +120,10 @@ fn store_to_table(regs: &mut CpuUserRegs, domain: &Domain, vcpu: &Vcpu, address:
 fn decode(bytes: &[u8], regs: &CpuUserRegs, address: u64) -> Option<ptwr::Store> {
     // A segment override is rare, and reading the bases is not free.
     let bases = if bytes.iter().take(4).any(|b| matches!(b, 0x64 | 0x65)) {
-        SegBases { fs: current::read_base(msr::FS_BASE), gs: current::read_base(msr::GS_BASE) }
+        SegBases {
+            fs: current::read_base(msr::FS_BASE),
+            gs: current::read_base(msr::GS_BASE),
+        }
     } else {
         SegBases::default()
     };
@@ -141,12 +154,16 @@ fn is_spurious(address: u64, error: u32) -> bool {
         }
     }
     crate::cpu::regs::invlpg(address);
-    allowed & 4 != 0 && (error & WRITE == 0 || allowed & 2 != 0) && (error & INSTRUCTION == 0 || executable)
+    allowed & 4 != 0
+        && (error & WRITE == 0 || allowed & 2 != 0)
+        && (error & INSTRUCTION == 0 || executable)
 }
 
 /// Maps the page of the guest's LDT that `address` in this CPU's LDT window stands for; false if there is none.
 pub fn map_ldt_page(domain: &Domain, vcpu: &Vcpu, address: u64) -> bool {
-    let Some(page) = current::ldt_page_of(address) else { return false };
+    let Some(page) = current::ldt_page_of(address) else {
+        return false;
+    };
     let ldt = *vcpu.ldt.lock();
     if page as u32 * 512 >= ldt.entries || ldt.frames.get(page).is_none_or(Option::is_some) {
         return false;
@@ -181,7 +198,8 @@ pub fn print_walk(_domain: &Domain, address: u64) {
         let entry = HW.read(table, index);
         println!("  L{level}[{index:03x}] = {entry:016x}");
         let next = Mfn::containing(entry & 0x000f_ffff_ffff_f000);
-        if entry & 1 == 0 || entry & 0x80 != 0 && level > 1 || HW.frame_table().get(next).is_none() {
+        if entry & 1 == 0 || entry & 0x80 != 0 && level > 1 || HW.frame_table().get(next).is_none()
+        {
             break;
         }
         table = next;

@@ -24,7 +24,10 @@ pub const NR_PIRQS: u32 = 512;
 enum Source {
     /// Nothing, but perhaps handed out.
     None,
-    Gsi { line: Line, level: bool },
+    Gsi {
+        line: Line,
+        level: bool,
+    },
     Msi(Message),
 }
 
@@ -38,7 +41,13 @@ struct Entry {
     taken: bool,
 }
 
-const FREE: Entry = Entry { source: Source::None, vector: 0, owner: None, waiting: false, taken: false };
+const FREE: Entry = Entry {
+    source: Source::None,
+    vector: 0,
+    owner: None,
+    waiting: false,
+    taken: false,
+};
 
 static ENTRIES: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 /// The pirq behind each vector; `u32::MAX` for none.
@@ -50,7 +59,10 @@ pub fn init() {
 }
 
 fn with<R>(pirq: Pirq, f: impl FnOnce(&mut Entry) -> Result<R, Errno>) -> Result<R, Errno> {
-    f(ENTRIES.lock().get_mut(pirq.0 as usize).ok_or(Errno::EINVAL)?)
+    f(ENTRIES
+        .lock()
+        .get_mut(pirq.0 as usize)
+        .ok_or(Errno::EINVAL)?)
 }
 
 fn arrived(vector: u8) {
@@ -86,7 +98,12 @@ pub fn setup_gsi(number: u32, level: bool, active_low: bool) -> Result<(), Errno
         }
         let vector = irq::alloc_vector().ok_or(Errno::ENOSPC)?;
         let line = Line { level, active_low };
-        *entry = Entry { source: Source::Gsi { line, level }, vector, taken: true, ..FREE };
+        *entry = Entry {
+            source: Source::Gsi { line, level },
+            vector,
+            taken: true,
+            ..FREE
+        };
         PIRQ_OF[usize::from(vector)].store(number, Relaxed);
         irq::set_handler(vector, arrived);
         ioapic::program(number, vector, CpuId(0), line, true);
@@ -151,11 +168,13 @@ pub fn eoi(domain: &Domain, pirq: Pirq) {
 /// Whether the guest must say when it has served the device.
 pub fn needs_eoi(pirq: Pirq) -> bool {
     // A line that is not set up yet: what it will be.
-    with(pirq, |entry| Ok(match entry.source {
-        Source::Gsi { level, .. } => level,
-        Source::Msi(_) => false,
-        Source::None => ioapic::exists(pirq.0) && gsi::line(pirq.0).level,
-    }))
+    with(pirq, |entry| {
+        Ok(match entry.source {
+            Source::Gsi { level, .. } => level,
+            Source::Msi(_) => false,
+            Source::None => ioapic::exists(pirq.0) && gsi::line(pirq.0).level,
+        })
+    })
     .unwrap_or(false)
 }
 
@@ -172,7 +191,11 @@ pub fn free_pirq() -> Option<Pirq> {
 
 /// Makes a pirq for an MSI and programs the device, masked until bound where the device can mask.
 pub fn map_msi(request: MsiRequest) -> Result<Pirq, Errno> {
-    let function = pci::Function { segment: request.segment, bus: request.bus, devfn: request.devfn };
+    let function = pci::Function {
+        segment: request.segment,
+        bus: request.bus,
+        devfn: request.devfn,
+    };
     let message = if request.table_base == 0 {
         Message::Msi(function)
     } else {
@@ -191,16 +214,19 @@ pub fn map_msi(request: MsiRequest) -> Result<Pirq, Errno> {
             }
         }
     });
-    with(pirq, |entry| {
-        match programmed {
-            Ok(vector) => {
-                *entry = Entry { source: Source::Msi(message), vector, taken: true, ..FREE };
-                Ok(pirq)
-            }
-            Err(e) => {
-                *entry = FREE;
-                Err(e)
-            }
+    with(pirq, |entry| match programmed {
+        Ok(vector) => {
+            *entry = Entry {
+                source: Source::Msi(message),
+                vector,
+                taken: true,
+                ..FREE
+            };
+            Ok(pirq)
+        }
+        Err(e) => {
+            *entry = FREE;
+            Err(e)
         }
     })
 }
@@ -229,12 +255,20 @@ pub fn print() {
     for (number, entry) in ENTRIES.lock().iter().enumerate() {
         let kind = match entry.source {
             Source::None => continue,
-            Source::Gsi { line, .. } => if line.level { "level" } else { "edge" },
+            Source::Gsi { line, .. } => {
+                if line.level {
+                    "level"
+                } else {
+                    "edge"
+                }
+            }
             Source::Msi(_) => "msi",
         };
         crate::println!(
             " pirq {number:3} {kind:5} vector {:#04x} owner {:?} waiting {}",
-            entry.vector, entry.owner.map(|d| d.0), entry.waiting
+            entry.vector,
+            entry.owner.map(|d| d.0),
+            entry.waiting
         );
     }
 }

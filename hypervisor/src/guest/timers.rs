@@ -1,9 +1,6 @@
 //! Timers: one queue per CPU, which holds the next deadline of each vcpu that set one there, and the scheduler's.
 
-use core::sync::atomic::{
-    AtomicU64,
-    Ordering::Relaxed,
-};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use rexen_core::domain::{Vcpu, VcpuFlags};
 use rexen_core::evtchn::Virq;
@@ -50,7 +47,10 @@ pub fn set_slice(until: Option<Nanos>) {
 
 /// Sets the CPU's timer to the soonest deadline.
 pub fn program() {
-    let next = QUEUES[index()].lock().next_deadline().map_or(u64::MAX, |at| at.0);
+    let next = QUEUES[index()]
+        .lock()
+        .next_deadline()
+        .map_or(u64::MAX, |at| at.0);
     let next = next.min(SLICE[index()].load(Relaxed));
     if PROGRAMMED[index()].swap(next, Relaxed) != next {
         timer::set_deadline((next != u64::MAX).then_some(Nanos(next)));
@@ -85,18 +85,27 @@ pub fn run() {
         exit::request(exit::SCHEDULE);
     }
     loop {
-        let Some((id, _)) = QUEUES[index()].lock().expire(now) else { break };
-        let Some(domain) = HW.domain(id.dom) else { continue };
-        let Some(vcpu) = domain.vcpu(id.vcpu) else { continue };
+        let Some((id, _)) = QUEUES[index()].lock().expire(now) else {
+            break;
+        };
+        let Some(domain) = HW.domain(id.dom) else {
+            continue;
+        };
+        let Some(vcpu) = domain.vcpu(id.vcpu) else {
+            continue;
+        };
         let due = |at: &AtomicU64| {
             let deadline = at.load(Relaxed);
-            deadline != 0 && deadline <= now.0 && at.compare_exchange(deadline, 0, Relaxed, Relaxed).is_ok()
+            deadline != 0
+                && deadline <= now.0
+                && at.compare_exchange(deadline, 0, Relaxed, Relaxed).is_ok()
         };
         let mut fire = due(&vcpu.singleshot);
         let period = vcpu.period.load(Relaxed);
         if period != 0 && vcpu.period_next.load(Relaxed) <= now.0 {
             // Missed ticks are made up for by one.
-            vcpu.period_next.store(now.0.saturating_add(period), Relaxed);
+            vcpu.period_next
+                .store(now.0.saturating_add(period), Relaxed);
             // A periodic timer ticks only while its vcpu could run.
             fire |= vcpu.is_runnable();
         }

@@ -42,7 +42,9 @@ pub extern "C" fn guest_trap(regs: &mut CpuUserRegs) {
         }
         13 => privop::general_protection(regs, domain, vcpu),
         LINUX_SYSCALL => int80(regs, domain, vcpu),
-        10..=12 | 17 | 21 => bounce::exception(regs, domain, vcpu, vector as u8, Some(regs.error_code)),
+        10..=12 | 17 | 21 => {
+            bounce::exception(regs, domain, vcpu, vector as u8, Some(regs.error_code))
+        }
         n => bounce::exception(regs, domain, vcpu, n as u8, None),
     };
     if let Err(why) = handled {
@@ -189,7 +191,11 @@ pub extern "C" fn ist_trap(regs: &mut CpuUserRegs) {
 /// Ends a domain that is in a state we cannot answer.
 #[cold]
 pub fn crash(regs: &CpuUserRegs, domain: &Domain, vcpu: &Vcpu, vector: u32, why: Unhandled) {
-    let mode = if current::in_kernel() { "kernel" } else { "user" };
+    let mode = if current::in_kernel() {
+        "kernel"
+    } else {
+        "user"
+    };
     println!(
         "d{}v{}: {why:?} for vector {vector:#x} error {:#x} in guest {mode} mode: domain {} crashed",
         domain.id.0, vcpu.id.0, regs.error_code, domain.id.0
@@ -218,8 +224,14 @@ pub fn report(regs: &CpuUserRegs, domain: &Domain, vcpu: &Vcpu) {
         }
         let mut words = [0u64; 4];
         for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
-            *word = chunk.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte));
+            *word = chunk
+                .iter()
+                .rev()
+                .fold(0, |value, byte| value << 8 | u64::from(*byte));
         }
-        println!("  {at:016x}: {:016x} {:016x} {:016x} {:016x}", words[0], words[1], words[2], words[3]);
+        println!(
+            "  {at:016x}: {:016x} {:016x} {:016x} {:016x}",
+            words[0], words[1], words[2], words[3]
+        );
     }
 }
