@@ -126,6 +126,17 @@ impl Boot {
         self.qemu(&disk, &[])?.interactive()
     }
 
+    /// Boots with the check's disk; `words` go to domain 0's command line, `see` watches the serial line.
+    ///
+    /// # Errors
+    /// QEMU cannot be started.
+    pub fn run(&self, words: &[String], see: impl FnMut(&str) -> Flow) -> Result<Run> {
+        let dir = Cache::open()?.scratch("run")?;
+        let disk = dir.path().join("disk");
+        make_disk(&disk)?;
+        self.qemu(&disk, words)?.run_until(see)
+    }
+
     /// Boots, lets domain 0 check itself, and checks from outside what it cannot know.
     ///
     /// # Errors

@@ -1,16 +1,17 @@
-//! Domain 0's initramfs: busybox, our init, and the kernel modules that `image/dom0/modules` names.
+//! Domain 0's initramfs: busybox, our init, what loads the machine, and the kernel modules that `image/dom0/modules` names.
 
 use std::fs;
 use std::path::PathBuf;
 
 use crate::cache::{Cache, Inputs};
+use crate::cmd::Cmd;
 use crate::cpio::Archive;
 use crate::debian::{self, Consent, Kernel};
 use crate::error::{Error, Result};
 use crate::{hypervisor, kmod, tree, ui};
 
 /// Bump when this file changes what it makes from the same inputs.
-const RECIPE: &str = "1";
+const RECIPE: &str = "2";
 
 /// Builds the initramfs for a kernel, or finds it in the cache: a gzipped cpio archive.
 ///
@@ -38,6 +39,13 @@ pub fn initramfs(kernel: &Kernel, consent: Consent) -> Result<PathBuf> {
         archive.file("/etc/hosts", 0o644, "127.0.0.1 localhost\n");
         archive.file("/bin/busybox", 0o755, read(busybox)?);
         archive.symlink("/bin/sh", "busybox");
+        let stress = dir.join("stress");
+        Cmd::new("gcc")
+            .args(["-static", "-O2", "-s", "-Wall", "-pthread", "-o"])
+            .arg(&stress)
+            .arg(sources.join("stress.c"))
+            .run()?;
+        archive.file("/bin/stress", 0o755, read(stress)?);
         // Before devtmpfs is mounted the kernel opens these for init.
         archive.char_device("/dev/console", 5, 1);
         archive.char_device("/dev/null", 1, 3);

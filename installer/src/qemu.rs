@@ -1,7 +1,7 @@
 //! Runs QEMU: a builder for the machine, and the serial line as a log with a deadline.
 
 use std::fmt;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -236,12 +236,13 @@ impl Qemu {
         let started = Instant::now();
         let mut child = Guard(
             cmd.to_std()
-                .stdin(Stdio::null())
+                .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())
                 .spawn()
                 .map_err(|e| not_started(&e))?,
         );
+        let mut keyboard = child.0.stdin.take();
         let serial = lines_of(child.0.stdout.take());
         let complaints = lines_of(child.0.stderr.take());
         let mut log = SerialLog::default();
@@ -257,6 +258,13 @@ impl Qemu {
                     log.push(started.elapsed(), line);
                     match flow {
                         Flow::GoOn => {}
+                        Flow::Type(keys) => {
+                            // Should QEMU be gone, its end is what there is to report, and comes next.
+                            let sent = keyboard.as_mut().map(|k| k.write_all(keys.as_bytes()));
+                            if !matches!(sent, Some(Ok(()))) {
+                                keyboard = None;
+                            }
+                        }
                         Flow::Stop => break End::Stopped,
                         Flow::StopWithin(grace) if !stopping => {
                             stopping = true;
@@ -301,6 +309,8 @@ impl Qemu {
 pub enum Flow {
     /// More lines.
     GoOn,
+    /// More lines, and these keys typed into the serial line.
+    Type(&'static str),
     /// Kill QEMU now.
     Stop,
     /// Kill QEMU if it does not end by itself within this time.
