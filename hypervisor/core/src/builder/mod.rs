@@ -4,7 +4,7 @@
 //! 1. [`bzimage::unpack`]: the kernel file as an ELF image (bzImage, ELF, compressed ELF).
 //! 2. [`KernelImage::parse`]: the ELF's segments and Xen notes; [`KernelImage::check_dom0`] what we ask of domain 0.
 //! 3. [`Layout::plan`]: which page of the domain holds what, and where the guest sees it.
-//! 4. [`build`]: writes all of it through a [`BuildHost`]; the caller then pins the L4, which checks every table.
+//! 4. [`build()`]: writes all of it through a [`BuildHost`]; the caller then pins the L4, which checks every table.
 //!
 //! All input is the operator's own kernel, yet it may be cut or damaged: it gives a one-line error, never a panic.
 

@@ -1,6 +1,6 @@
 //! The boot options: words on the hypervisor's command line.
 //!
-//! [`table::OPTIONS`] is the one list: name, value, help and parser. [`parse`] reads a line by it, [`help_text`] prints it
+//! `table::OPTIONS` is the one list: name, value, help and parser. [`parse`] reads a line by it, [`help_text`] prints it
 //! for the manual. A word that is no option of ours is reported and ignored, because loaders and packagers add words; a
 //! wrong value of an option we know is an error, because booting on without what was asked for would be worse.
 
