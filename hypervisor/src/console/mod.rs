@@ -93,6 +93,7 @@ pub fn start_input() {
         return;
     };
     let gsi = irq::gsi::of_isa(irq as u8);
+    irq::gsi::claim(gsi);
     irq::set_handler(vector, |_| {
         irq::apic::eoi();
         input::poll();

@@ -92,6 +92,10 @@ pub fn setup_gsi(number: u32, level: bool, active_low: bool) -> Result<(), Errno
     if !ioapic::exists(number) {
         return Err(Errno::EINVAL);
     }
+    if gsi::is_ours(number) {
+        // Domain 0 sets up every line of the ISA bus that the firmware names, and takes this for "done before".
+        return Err(Errno::EEXIST);
+    }
     with(Pirq(number), |entry| {
         if matches!(entry.source, Source::Gsi { .. }) {
             return Err(Errno::EEXIST);
@@ -113,6 +117,9 @@ pub fn setup_gsi(number: u32, level: bool, active_low: bool) -> Result<(), Errno
 
 /// Lets the pirq through to `domain`.
 pub fn bind(domain: &Domain, pirq: Pirq) -> Result<(), Errno> {
+    if gsi::is_ours(pirq.0) {
+        return Err(Errno::EBUSY);
+    }
     if ioapic::exists(pirq.0) {
         // Lines of the ISA bus are bound without having been set up: take what the firmware says of them.
         let line = gsi::line(pirq.0);

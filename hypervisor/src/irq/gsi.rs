@@ -1,9 +1,25 @@
-//! How each global interrupt line signals, and which GSI an ISA interrupt is.
+//! How each global interrupt line signals, which GSI an ISA interrupt is, and which lines are the hypervisor's own.
+
+use alloc::vec::Vec;
 
 use rexen_core::platform::acpi::{InterruptOverride, Madt};
 
+use rexen_core::sync::Mutex;
+
 use super::ioapic::Line;
 use crate::platform::platform;
+
+static OURS: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+
+/// Takes a line for the hypervisor: no domain may program or bind it.
+pub fn claim(gsi: u32) {
+    OURS.lock().push(gsi);
+}
+
+/// Whether the line is the hypervisor's.
+pub fn is_ours(gsi: u32) -> bool {
+    OURS.lock().contains(&gsi)
+}
 
 fn madt() -> Option<&'static Madt> {
     platform().acpi.as_ref()?.madt.as_ref()
