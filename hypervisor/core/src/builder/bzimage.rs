@@ -180,13 +180,15 @@ pub fn find_payload(file: &[u8]) -> Result<Option<Payload<'_>>, UnpackError> {
     find().map(Some).ok_or(UnpackError::Truncated)
 }
 
-/// The ELF image of a kernel file, at most `limit` bytes; borrowed if it is not compressed.
-///
-/// Takes heap for the image and, for xz and zstd, the window (Debian: 63 MiB and 32 MiB).
-///
-/// # Errors
-/// See [`UnpackError`].
-pub fn unpack(file: &[u8], limit: usize) -> Result<Cow<'_, [u8]>, UnpackError> {
+/// The compressed part of a kernel file that we can unpack.
+struct Packed<'a> {
+    data: &'a [u8],
+    how: Compression,
+    size: u64,
+    in_bzimage: bool,
+}
+
+fn find_packed(file: &[u8], limit: usize) -> Result<Packed<'_>, UnpackError> {
     let payload = find_payload(file)?;
     let in_bzimage = payload.is_some();
     let data = payload.map_or(file, |p| p.data);
@@ -205,6 +207,35 @@ pub fn unpack(file: &[u8], limit: usize) -> Result<Cow<'_, [u8]>, UnpackError> {
             limit: limit as u64,
         });
     }
+    Ok(Packed {
+        data,
+        how,
+        size,
+        in_bzimage,
+    })
+}
+
+/// How large the ELF image of a kernel file says to be, at most `limit` bytes: what [`unpack`] needs, but for its window.
+///
+/// # Errors
+/// See [`UnpackError`]: all that can be told without unpacking.
+pub fn unpacked_size(file: &[u8], limit: usize) -> Result<u64, UnpackError> {
+    find_packed(file, limit).map(|packed| packed.size)
+}
+
+/// The ELF image of a kernel file, at most `limit` bytes; borrowed if it is not compressed.
+///
+/// Takes heap for the image and, for xz and zstd, the window (Debian: 63 MiB and 32 MiB).
+///
+/// # Errors
+/// See [`UnpackError`].
+pub fn unpack(file: &[u8], limit: usize) -> Result<Cow<'_, [u8]>, UnpackError> {
+    let Packed {
+        data,
+        how,
+        size,
+        in_bzimage,
+    } = find_packed(file, limit)?;
     let image = if how == Compression::None {
         Cow::Borrowed(data)
     } else {

@@ -145,6 +145,11 @@ fn what_we_cannot_take_is_named() {
     assert_eq!(error(b""), UnpackError::NotAKernel);
     assert_eq!(error(&[0x90; 5000]), UnpackError::NotAKernel);
     assert_eq!(
+        unpacked_size(&bzimage(b"BZh91AY".to_vec(), 0xffff_ffff), 1000),
+        Err(UnpackError::Unsupported("bzip2")),
+        "whatever it says of its size"
+    );
+    assert_eq!(
         error(&bzimage(b"BZh91AY".to_vec(), 9)),
         UnpackError::Unsupported("bzip2")
     );
