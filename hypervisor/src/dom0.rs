@@ -136,15 +136,7 @@ fn build() -> Result<(), String> {
             boot.initrd().map_or(&[][..], |m| bytes(m.start, m.end)),
         )
     };
-    let payload = bzimage::find_payload(kernel_file).map_err(line)?;
-    let unpacked = payload
-        .as_ref()
-        .map_or(kernel_file.len() as u64, |p| u64::from(p.unpacked_size));
-    if unpacked > MAX_KERNEL_BYTES as u64 {
-        return Err(alloc::format!(
-            "the kernel says it unpacks to {unpacked} bytes, more than any kernel"
-        ));
-    }
+    let unpacked = bzimage::unpacked_size(kernel_file, MAX_KERNEL_BYTES).map_err(line)?;
     mm::lend_scratch(unpacked.saturating_add(UNPACK_OVERHEAD))?;
     let built = build_from(kernel_file, initrd);
     // SAFETY: `build_from` has dropped the unpacked kernel and all it made of it.
@@ -194,7 +186,7 @@ fn build_from(kernel_file: &[u8], initrd: &[u8]) -> Result<(), String> {
     let (nr_pages, max_pages) = options.dom0_mem.resolve(available);
     if nr_pages > free {
         return Err(alloc::format!(
-            "dom0_mem asks for {} MB, but only {} MB are free: ask for less",
+            "dom0_mem asks for {} MB of memory, but only {} MB are free: ask for less",
             nr_pages >> 8,
             free >> 8
         ));

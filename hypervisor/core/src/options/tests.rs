@@ -63,7 +63,14 @@ fn dom0_mem_takes_sizes_and_bounds() {
 fn dom0_mem_resolves_against_what_is_free() {
     let pages = |text: &str, free_mib: u64| {
         let (now, most) = good(text).dom0_mem.resolve(free_mib * 256);
-        (now / 256, if most == u64::from(u32::MAX) { 0 } else { most / 256 })
+        (
+            now / 256,
+            if most == u64::from(u32::MAX) {
+                0
+            } else {
+                most / 256
+            },
+        )
     };
     assert_eq!(pages("", 1024), (960, 0));
     assert_eq!(pages("", 8192), (8064, 0));
@@ -72,7 +79,8 @@ fn dom0_mem_resolves_against_what_is_free() {
     assert_eq!(pages("dom0_mem=max:512M", 1024), (512, 512));
     assert_eq!(pages("dom0_mem=-256M", 1024), (768, 0));
     assert_eq!(pages("dom0_mem=64M,min:128M", 1024), (128, 0));
-    assert_eq!(pages("dom0_mem=4G", 1024), (1024, 0));
+    assert_eq!(pages("dom0_mem=4G", 1024), (4096, 0), "the caller refuses");
+    assert_eq!(pages("dom0_mem=4G,max:-24M", 1024), (1000, 1000));
     assert_eq!(pages("dom0_mem=-4G", 1024), (0, 0));
 }
 

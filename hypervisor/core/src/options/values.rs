@@ -38,8 +38,9 @@ pub struct Dom0Mem {
 impl Dom0Mem {
     /// (pages at boot, most pages ever), where `available` pages are free.
     ///
-    /// Without a size, a sixteenth but at most 128 MiB stays with the hypervisor. Never more than `available`; the most
-    /// ever fits 32 bits, because hypercalls give it as a number that must not be negative.
+    /// Without a size, a sixteenth but at most 128 MiB stays with the hypervisor. A size that is more than there is stays
+    /// so: booting with less than was asked for would hide the mistake. The most ever fits 32 bits, because hypercalls
+    /// give it as a number that must not be negative.
     pub fn resolve(&self, available: u64) -> (u64, u64) {
         let reserve = (available / 16).min((128 << 20) / PAGE_SIZE);
         let size = self
@@ -47,7 +48,7 @@ impl Dom0Mem {
             .map_or(available - reserve, |s| s.pages(available));
         let min = self.min.map_or(0, |s| s.pages(available));
         let max = self.max.map_or(MAX_PAGES, |s| s.pages(available));
-        let pages = size.max(min).min(max).min(available);
+        let pages = size.max(min).min(max);
         (pages, max.max(pages))
     }
 
