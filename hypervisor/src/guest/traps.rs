@@ -1,5 +1,8 @@
 //! Exceptions and interrupts, by where they came from; system calls of guest user space that take the long way.
 
+// UNSAFETY: forms a reference to the frame of a nested exception.
+#![expect(unsafe_code)]
+
 use core::sync::atomic::Ordering::Relaxed;
 
 use rexen_abi::arch_x86::{CpuUserRegs, TI_DPL_MASK};
@@ -146,22 +149,20 @@ fn debug_trap(vcpu: &Vcpu) {
 }
 
 /// An exception or interrupt while the hypervisor ran. 0: go on; else the guest frame to leave by.
-pub extern "C" fn hypervisor_trap(regs: &mut CpuUserRegs) -> u64 {
+pub extern "C" fn hypervisor_trap(frame: *mut CpuUserRegs) -> u64 {
+    // SAFETY: `entry.s` passes the frame that it has just pushed; nobody else uses it, and the one path that rewrites the
+    // memory around it does so after the last use of this reference.
+    let regs = unsafe { &mut *frame };
     let vector = regs.entry_vector;
     if vector >= FIRST_INTERRUPT {
         irq::dispatch(vector as u8);
         return 0;
     }
-    if vector == 14 {
-        let address = cpu_regs::read_cr2();
-        if let Some((domain, vcpu)) = current::current()
-            && page_fault::map_ldt_page(domain, vcpu, address)
-        {
-            return 0;
-        }
+    if vector == 14 && resolve(regs.error_code) {
+        return 0;
     }
     if entry::is_exit_iret(regs.rip) {
-        return privop::guest_iret_failed(regs);
+        return privop::guest_iret_failed(frame);
     }
     match extable::fixup(regs.rip) {
         Some(to) => {
@@ -170,6 +171,17 @@ pub extern "C" fn hypervisor_trap(regs: &mut CpuUserRegs) -> u64 {
         }
         None => die(regs, "an exception in the hypervisor"),
     }
+}
+
+/// Whether a page fault of the hypervisor's own access is gone: an LDT page that was not mapped yet, or a guest's page
+/// whose translation was stale.
+fn resolve(error: u32) -> bool {
+    let address = cpu_regs::read_cr2();
+    let Some((domain, vcpu)) = current::current() else {
+        return false;
+    };
+    page_fault::map_ldt_page(domain, vcpu, address)
+        || entry::is_guest_range(address, 1) && page_fault::is_stale(address, error)
 }
 
 /// #DF, NMI, #MC from anywhere, #DB out of the hypervisor: on a stack of its own.
@@ -197,7 +209,7 @@ pub fn crash(regs: &CpuUserRegs, domain: &Domain, vcpu: &Vcpu, vector: u32, why:
         "user"
     };
     println!(
-        "d{}v{}: {why:?} for vector {vector:#x} error {:#x} in guest {mode} mode: domain {} crashed",
+        "d{}v{}: {why:?} for vector {vector:#x} error {:#x} in guest {mode} mode: ending domain {}",
         domain.id.0, vcpu.id.0, regs.error_code, domain.id.0
     );
     if !domain.is_privileged {
