@@ -115,7 +115,8 @@ impl World {
                     .unwrap();
             channels.init_shared_info(&ram);
             for word in 0..64 {
-                ram.qword(shared_info, 0xa00 + word * 8).store(u64::MAX, Ordering::SeqCst);
+                ram.qword(shared_info, 0xa00 + word * 8)
+                    .store(u64::MAX, Ordering::SeqCst);
             }
             let mut guest = Guest::new(shared_info);
             next_frame += 1;

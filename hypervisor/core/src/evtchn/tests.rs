@@ -24,7 +24,11 @@ fn domain(ram: &Ram, nr_vcpus: u32, max_port: u32) -> EventChannels {
     channels.init_shared_info(ram);
     for word in 0..64 {
         let mask = ram.qword(ram.mfn(0), 0xa00 + word * 8);
-        assert_eq!(mask.swap(u64::MAX, SeqCst), 0, "a new domain has no port masked; its kernel masks them");
+        assert_eq!(
+            mask.swap(u64::MAX, SeqCst),
+            0,
+            "a new domain has no port masked; its kernel masks them"
+        );
     }
     channels
 }

@@ -383,7 +383,10 @@ fn a_frame_given_back_is_freed_by_its_last_use() {
         m.mm(&mut s).give_back(Mfn(FOREIGN)),
         Err(MmuError::NotOwned)
     );
-    assert_eq!(set(&m, &mut s, L1, 1, e(PAGE, P)), Err(MmuError::LeafRefused));
+    assert_eq!(
+        set(&m, &mut s, L1, 1, e(PAGE, P)),
+        Err(MmuError::LeafRefused)
+    );
     assert_eq!(*m.freed.borrow(), []);
     m.mm(&mut s).give_back(Mfn(PAGE + 1)).unwrap();
     assert_eq!(*m.freed.borrow(), [(Mfn(PAGE + 1), D1)]);
