@@ -6,14 +6,14 @@ use core::sync::atomic::{
     Ordering::{Relaxed, SeqCst},
 };
 
-use rexen_core::domain::{Domain, Vcpu};
+use rexen_core::domain::{Domain, Vcpu, VcpuFlags};
 use rexen_core::hypercall::{self, Machine};
 use rexen_core::pvmmu::check_world;
 use rexen_core::units::{CpuId, CpuMask, VcpuId};
 
 use crate::console::keys::register_key;
 use crate::cpu::this_cpu;
-use crate::guest::{current, pirq, traps};
+use crate::guest::{current, exit, pirq, traps};
 use crate::irq::{self, apic, vector};
 use crate::machine::{self, HW};
 use crate::{println, smp};
@@ -28,7 +28,11 @@ pub fn register_keys() {
     register_key(b'm', "show memory", memory);
     register_key(b'n', "send an NMI to every vcpu 0", nmi);
     register_key(b'D', "raise VIRQ_DEBUG in domain 0", debug_virq);
-    register_key(b'C', "recount every frame's references (stop the guests first: it sees a moving world)", check);
+    register_key(
+        b'C',
+        "recount every frame's references (stop the guests first: it sees a moving world)",
+        check,
+    );
 }
 
 fn each(f: impl Fn(&Domain, &Vcpu)) {
@@ -61,10 +65,18 @@ fn print_running() {
 fn registers() {
     each(|domain, vcpu| {
         let cpu = vcpu.on_cpu.load(SeqCst);
-        println!("d{}v{}: flags {:#x}", domain.id.0, vcpu.id.0, vcpu.flags.load(Relaxed));
+        println!(
+            "d{}v{}: flags {:#x}",
+            domain.id.0,
+            vcpu.id.0,
+            vcpu.flags.load(Relaxed)
+        );
         if cpu == u32::MAX {
             let regs = vcpu.saved.lock().regs;
-            println!("  not running: rip {:#x} rsp {:#x} rflags {:#x}", regs.rip, regs.rsp, regs.rflags);
+            println!(
+                "  not running: rip {:#x} rsp {:#x} rflags {:#x}",
+                regs.rip, regs.rsp, regs.rflags
+            );
         } else if cpu == this_cpu().0 {
             print_running();
         } else {
@@ -125,8 +137,9 @@ fn memory() {
 fn nmi() {
     for domain in machine::domains() {
         if let Some(vcpu) = domain.vcpu(VcpuId(0)) {
-            vcpu.flags.fetch_or(rexen_core::domain::VcpuFlags::NMI_PENDING, Relaxed);
-            machine::kick_cpu(rexen_core::units::CpuId(vcpu.on_cpu.load(Relaxed) & 63), crate::guest::exit::CHECK);
+            vcpu.flags.fetch_or(VcpuFlags::NMI_PENDING, SeqCst);
+            hypercall::wake_for_event(&HW, vcpu);
+            machine::kick_vcpu_for(vcpu, exit::CHECK);
         }
     }
 }

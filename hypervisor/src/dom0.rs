@@ -43,9 +43,6 @@ use crate::{console, debug, println, smp, timer};
 const MAX_KERNEL_BYTES: usize = 512 << 20;
 /// What unpacking needs besides the result: the dictionary and tables of xz.
 const UNPACK_OVERHEAD: u64 = 48 << 20;
-/// Frames that domain 0 leaves to the hypervisor when `dom0_mem` says nothing: a sixteenth, and no more than 128 MiB.
-const RESERVE_SHARE: u64 = 16;
-const RESERVE_MAX: u64 = (128 << 20) / PAGE_SIZE;
 /// Ports that domain 0 may have.
 const MAX_PORT: u32 = 131_071;
 /// Frames of its grant table, 512 entries each.
@@ -182,8 +179,7 @@ fn build_from(kernel_file: &[u8], initrd: &[u8]) -> Result<(), String> {
     pirq::init();
 
     let free = HW.nr_free_frames();
-    let available = free - (free / RESERVE_SHARE).min(RESERVE_MAX);
-    let (nr_pages, max_pages) = options.dom0_mem.resolve(available);
+    let (nr_pages, max_pages) = options.dom0_mem.resolve(free);
     if nr_pages > free {
         return Err(alloc::format!(
             "dom0_mem asks for {} MB of memory, but only {} MB are free: ask for less",

@@ -101,6 +101,11 @@ pub fn add_domain(domain: Arc<Domain>) {
     DOMAINS.write().push(domain);
 }
 
+/// The first domain of which `is_it` holds.
+pub fn find_domain(is_it: impl Fn(&Domain) -> bool) -> Option<Arc<Domain>> {
+    DOMAINS.read().iter().find(|d| is_it(d)).cloned()
+}
+
 /// All domains.
 pub fn domains() -> Vec<Arc<Domain>> {
     DOMAINS.read().clone()
@@ -113,6 +118,14 @@ pub fn kick_cpu(cpu: CpuId, work: u64) {
     } else {
         word_of(cpu.0 as usize, slot::PENDING).fetch_or(work, SeqCst);
         apic::send_ipi(cpu, vector::EVENT_CHECK);
+    }
+}
+
+/// Makes the CPU that runs `vcpu`, if one does, do `work` before it goes on.
+pub fn kick_vcpu_for(vcpu: &Vcpu, work: u64) {
+    let cpu = vcpu.on_cpu.load(SeqCst);
+    if cpu != u32::MAX {
+        kick_cpu(CpuId(cpu), work);
     }
 }
 
@@ -139,8 +152,11 @@ fn free_dropped_now() {
     let mut batch = [(0u64, 0u16); NR_DROPPED];
     let count = {
         let dropped = DROPPED.lock();
-        batch.copy_from_slice(&*dropped);
-        IN_DROPPED.swap(0, Acquire)
+        let count = IN_DROPPED.swap(0, Acquire);
+        for (to, from) in batch.iter_mut().zip(dropped.iter()).take(count) {
+            *to = *from;
+        }
+        count
     };
     let batch = batch.get(..count).unwrap_or(&batch);
     let mut last = None;
@@ -323,7 +339,7 @@ impl Machine for Hw {
         smp::nr_online()
     }
     fn domain(&self, id: DomId) -> Option<Arc<Domain>> {
-        DOMAINS.read().iter().find(|d| d.id == id).cloned()
+        find_domain(|d| d.id == id)
     }
     #[inline]
     fn frames(&self) -> FrameTable<'_> {

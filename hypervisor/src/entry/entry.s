@@ -1,5 +1,7 @@
 /* The ways into the hypervisor and out of it.
  *
+ * A full frame lies at 8 (mod 16), so 8 more bytes before each call make the stack what Rust expects.
+ *
  * On entry from a guest rsp is the top of the frame in CpuInfo, just above `ss`: the per-CPU syscall stub and the TSS
  * see to that. The constants T_* are offsets from there to CpuInfo's words, R_* from the frame's first byte (rsp once
  * all registers are pushed). Interrupts are off throughout. Fast paths never touch a guest-supplied address that could
@@ -138,7 +140,9 @@ syscall_entry:
     push 0x100
     PUSH_GPRS
     mov rdi, rsp
+    sub rsp, 8
     call {user_syscall}
+    add rsp, 8
     jmp exit_to_guest
 
     /* From the guest kernel: a hypercall. */
@@ -152,7 +156,9 @@ syscall_entry:
     push 0x100
     PUSH_GPRS
     mov rdi, rsp
+    sub rsp, 8
     call {hypercall}
+    add rsp, 8
     /* Nothing pending: SYSRET, if the return address lets us. */
     cmp qword ptr [rsp + {R_PENDING}], 0
     jne exit_to_guest
@@ -274,7 +280,9 @@ iret_entry:
     push 0x100
     PUSH_GPRS
     mov rdi, rsp
+    sub rsp, 8
     call {iret}
+    add rsp, 8
     jmp exit_to_guest
 
 .global syscall32_entry
@@ -287,7 +295,9 @@ syscall32_entry:
     push 0x100
     PUSH_GPRS
     mov rdi, rsp
+    sub rsp, 8
     call {user_syscall32}
+    add rsp, 8
     jmp exit_to_guest
 
 /* SYSENTER brings no return address and no stack: the guest's frame says so (rip 0, rsp 0). */
@@ -296,12 +306,16 @@ sysenter_entry:
     push 0xe02b
     push 0
     pushfq
+    push 2                          /* SYSENTER leaves DF, TF, NT and AC as the guest had them */
+    popfq
     push 3
     push 0
     push 0x100
     PUSH_GPRS
     mov rdi, rsp
+    sub rsp, 8
     call {user_sysenter}
+    add rsp, 8
     jmp exit_to_guest
 
 /* ---- The way out ------------------------------------------------------------------------------------------------ */
@@ -322,7 +336,9 @@ exit_iret:
 3:  cmp byte ptr [rcx + 1], 0
     jne 1b
 2:  mov rdi, rsp
+    sub rsp, 8
     call {exit_work}
+    add rsp, 8
     jmp 1b
 
 /* ---- Exceptions and interrupts ---------------------------------------------------------------------------------- */
@@ -370,7 +386,9 @@ trap_entry:
     mov rdi, rsp
     test byte ptr [rsp + {R_CS}], 3
     jz from_hypervisor
+    sub rsp, 8
     call {guest_trap}
+    add rsp, 8
     jmp exit_to_guest
 
 .balign 16
@@ -380,12 +398,16 @@ page_fault_entry:
     mov rdi, rsp
     test byte ptr [rsp + {R_CS}], 3
     jz from_hypervisor
+    sub rsp, 8
     call {guest_page_fault}
+    add rsp, 8
     jmp exit_to_guest
 
 /* Rust answers 0 (return to where it happened) or the frame to leave by. */
 from_hypervisor:
+    sub rsp, 8
     call {hypervisor_trap}
+    add rsp, 8
     test rax, rax
     jnz 1f
     POP_GPRS
@@ -428,7 +450,9 @@ ist_entry:
     cld
     PUSH_GPRS
     mov rdi, rsp
+    sub rsp, 8
     call {ist_trap}
+    add rsp, 8
     POP_GPRS
     add rsp, 8
     iretq

@@ -33,7 +33,7 @@ static NO_VCPU_INFO: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
 /// Runs `f` on the guest frame of this CPU. For code that was not handed the frame and runs below none that uses it.
 pub fn with_guest_regs<R>(f: impl FnOnce(&mut CpuUserRegs) -> R) -> R {
     // SAFETY: (1) the frame is always mapped; (2) callers are `load`, `save` and code that hands the frame on, none of
-    // which runs while another reference is in use: `exit_work` does not touch its own across `schedule`.
+    // which runs while another reference is in use: `exit_work` holds none.
     f(unsafe { &mut (*cpu::cpu_info()).regs })
 }
 
@@ -113,9 +113,13 @@ pub fn vcpu_info_moved(domain: &Domain, vcpu: &Vcpu) {
 
 /// Makes an idle CPU's words those of no vcpu. Also at the start of every CPU.
 pub fn set_none() {
+    forget_vcpu();
+    word(slot::DOMID).store(u64::MAX, SeqCst);
+}
+
+fn forget_vcpu() {
     word(slot::VCPU).store(0, Relaxed);
     word(slot::DOMAIN).store(0, Relaxed);
-    word(slot::DOMID).store(u64::MAX, SeqCst);
     word(slot::VCPU_INFO).store((&raw const NO_VCPU_INFO) as u64, Relaxed);
     word(slot::SYSCALL_SP).store(0, Relaxed);
 }
@@ -269,12 +273,12 @@ pub fn write_base(msr: u32, base: u64) {
 
 /// Loads a selector into user space's GS, which is inactive while the guest kernel runs; a bad one becomes null.
 pub fn set_gs_user_selector(selector: u16) {
-    let kernel = read_base(msr::GS_BASE);
-    // Loading a selector sets the active base, from the descriptor; that is the user's base, and the kernel keeps its own.
+    // SAFETY: the hypervisor does not use GS. In between, user space's base is the active one, so that a null selector,
+    // which leaves the base alone on some CPUs, leaves the right one alone.
+    unsafe { core::arch::asm!("swapgs", options(nomem, nostack, preserves_flags)) };
     entry::load_gs_selector(selector);
-    let user = read_base(msr::GS_BASE);
-    write_base(msr::KERNEL_GS_BASE, user);
-    write_base(msr::GS_BASE, kernel);
+    // SAFETY: as above, and back.
+    unsafe { core::arch::asm!("swapgs", options(nomem, nostack, preserves_flags)) };
 }
 
 /// Makes `vcpu` of `domain` the one this CPU runs. The CPU runs none now. Whether all its selectors could be loaded.
@@ -351,7 +355,7 @@ pub fn save() {
     if vcpu.debug_active.load(Relaxed) {
         clear_debug_registers();
     }
-    set_none();
+    forget_vcpu();
     unload_ldt();
     // SAFETY: the idle tables map the hypervisor as every table does.
     unsafe {
@@ -360,6 +364,8 @@ pub fn save() {
     }
     flush::note();
     regs::flush_tlb_global();
+    // Only now may others take it that this CPU knows none of the domain's translations.
+    word(slot::DOMID).store(u64::MAX, SeqCst);
     vcpu.on_cpu.store(u32::MAX, SeqCst);
     // The vcpu is not used after this: its domain may go with the last reference.
     let held = HELD[cpu_index()].lock().take();

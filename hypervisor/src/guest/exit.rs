@@ -30,8 +30,8 @@ pub fn request(bits: u64) {
     word(slot::PENDING).fetch_or(bits, Relaxed);
 }
 
-/// Does what is pending, then lets the guest's events in. `regs` is the frame in CpuInfo.
-pub extern "C" fn exit_work(regs: &mut CpuUserRegs) {
+/// Does what is pending, then lets the guest's events in. `_frame` is the one in CpuInfo, which a switch rewrites.
+pub extern "C" fn exit_work(_frame: *mut CpuUserRegs) {
     loop {
         let pending = word(slot::PENDING).swap(0, Relaxed);
         if pending & TIMER != 0 {
@@ -46,7 +46,7 @@ pub extern "C" fn exit_work(regs: &mut CpuUserRegs) {
             }
             continue;
         }
-        deliver(regs);
+        current::with_guest_regs(deliver);
         if word(slot::PENDING).load(Relaxed) == 0 {
             return;
         }
@@ -145,10 +145,6 @@ pub fn run() -> ! {
     timer::set_deadline(None);
     current::set_none();
     request(SCHEDULE);
-    current::with_guest_regs(exit_work_entry);
+    exit_work(core::ptr::null_mut());
     crate::entry::enter_guest()
-}
-
-fn exit_work_entry(regs: &mut CpuUserRegs) {
-    exit_work(regs);
 }

@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use rexen_abi::arch_x86::CpuUserRegs;
 use rexen_core::domain::{Domain, Vcpu, assist};
 use rexen_core::emulate::{Registers, SegBases, ptwr};
-use rexen_core::pvmmu::{DomainMm, StoreKind, TableAccess};
+use rexen_core::pvmmu::{DomainMm, MmuError, StoreKind, TableAccess};
 use rexen_core::units::Mfn;
 
 use super::bounce::{self, Unhandled};
@@ -40,7 +40,7 @@ pub fn from_guest(
         {
             return Ok(());
         }
-        if error & RESERVED == 0 && is_spurious(address, error) {
+        if is_stale(address, error) {
             return Ok(());
         }
     }
@@ -80,8 +80,9 @@ fn store_to_table(regs: &mut CpuUserRegs, domain: &Domain, vcpu: &Vcpu, address:
     }
     let offset = (address & 0xff8) as usize;
     if let Some(quick) = quick {
-        let Ok(stored) = mm.emulated_store(table, offset, 8, StoreKind::Write, quick.entry) else {
-            return false;
+        let stored = match mm.emulated_store(table, offset, 8, StoreKind::Write, quick.entry) {
+            Ok(stored) => stored,
+            Err(error) => return is_to_be_tried_again(error),
         };
         if quick.exchanges {
             regs.set(quick.register, stored.old);
@@ -103,7 +104,7 @@ fn store_to_table(regs: &mut CpuUserRegs, domain: &Domain, vcpu: &Vcpu, address:
             ) {
                 Ok(stored) if stored.stored => {}
                 Ok(_) => continue,
-                Err(_) => return false,
+                Err(error) => return is_to_be_tried_again(error),
             }
         }
         regs.rflags = update.rflags;
@@ -113,6 +114,12 @@ fn store_to_table(regs: &mut CpuUserRegs, domain: &Domain, vcpu: &Vcpu, address:
         regs.rip = regs.rip.wrapping_add(u64::from(store.len));
         return true;
     }
+}
+
+/// Whether the guest's instruction is to run again: long work of another vcpu on these tables is half done.
+#[cold]
+fn is_to_be_tried_again(error: MmuError) -> bool {
+    matches!(error, MmuError::Again | MmuError::Busy)
 }
 
 /// Decodes any of the known store forms, if it stores at `address`.
@@ -132,7 +139,10 @@ fn decode(bytes: &[u8], regs: &CpuUserRegs, address: u64) -> Option<ptwr::Store>
 }
 
 /// Whether the tables allow the access now: the translation that faulted was stale.
-fn is_spurious(address: u64, error: u32) -> bool {
+pub fn is_stale(address: u64, error: u32) -> bool {
+    if error & (PRESENT | RESERVED) != PRESENT {
+        return false;
+    }
     let mut allowed = 0b110u64; // RW and US
     let mut executable = true;
     let mut table = Mfn::containing(crate::cpu::regs::read_cr3());
@@ -177,8 +187,11 @@ pub fn map_ldt_page(domain: &Domain, vcpu: &Vcpu, address: u64) -> bool {
         };
         let entry = mm.read_l1_entry(slot);
         let frame = Mfn::containing(entry & 0x000f_ffff_ffff_f000);
-        if entry & 1 == 0 || mm.hold_descriptors(frame).is_err() {
+        if entry & 1 == 0 {
             return false;
+        }
+        if let Err(error) = mm.hold_descriptors(frame) {
+            return is_to_be_tried_again(error);
         }
         frame
     };

@@ -259,7 +259,9 @@ pub fn unmap(pirq: Pirq) -> Result<(), Errno> {
 
 /// Prints one line per pirq in use, for a debug key.
 pub fn print() {
-    for (number, entry) in ENTRIES.lock().iter().enumerate() {
+    // A copy, because nothing is printed under a lock that interrupts take.
+    let entries = ENTRIES.lock().clone();
+    for (number, entry) in entries.iter().enumerate() {
         let kind = match entry.source {
             Source::None => continue,
             Source::Gsi { line, .. } => {

@@ -88,11 +88,12 @@ impl PortBitmap for Bitmap {
     }
     fn byte(&mut self, index: u32) -> u8 {
         let mut byte = [0xff];
-        if copy_from_guest(self.address.wrapping_add(u64::from(index)), &mut byte) {
-            byte[0]
-        } else {
-            0xff
-        }
+        // The bitmap is at an address of the guest kernel, whoever does the I/O.
+        let in_kernel = current::in_kernel();
+        current::set_mode(true);
+        let got = copy_from_guest(self.address.wrapping_add(u64::from(index)), &mut byte);
+        current::set_mode(in_kernel);
+        if got { byte[0] } else { 0xff }
     }
 }
 
@@ -436,15 +437,20 @@ pub fn take_dr6() -> u64 {
 
 /// The IRET to a guest faulted: `nested` is the fault's frame, which lies where the guest's general registers were, and
 /// holds them. Puts the guest's frame together again, with the fault as the guest's own; the frame to leave by.
-pub fn guest_iret_failed(nested: &mut CpuUserRegs) -> u64 {
-    let saved = *nested;
-    let outer = cpu::cpu_info();
-    // SAFETY: (1) `nested` is not used after this, except through the copy; (2) rip to ss of the outer frame are as they
-    // were pushed, because the fault's frame began below them.
-    let regs = unsafe { &mut (*outer).regs };
-    let guest = (regs.rip, regs.cs, regs.rflags, regs.rsp, regs.ss);
-    *regs = saved;
-    (regs.rip, regs.cs, regs.rflags, regs.rsp, regs.ss) = guest;
+pub fn guest_iret_failed(nested: *mut CpuUserRegs) -> u64 {
+    let outer = cpu::cpu_info().cast::<CpuUserRegs>();
+    // SAFETY: (1) both frames are on this CPU's stack, and CpuInfo begins with its own; (2) they overlap, so the nested one
+    // is read whole before the outer one is written, and not used after; (3) rip to ss of the outer frame are as they were
+    // pushed, because the fault's frame began below them.
+    let (saved, regs) = unsafe {
+        let saved = nested.read_volatile();
+        let pushed = outer.read_volatile();
+        let mut whole = saved;
+        (whole.rip, whole.cs, whole.rflags, whole.rsp, whole.ss) =
+            (pushed.rip, pushed.cs, pushed.rflags, pushed.rsp, pushed.ss);
+        outer.write_volatile(whole);
+        (saved, &mut *outer)
+    };
     let Some((domain, vcpu)) = current::current() else {
         crate::console::panic::die(&saved, "IRET failed, but no guest runs here");
     };

@@ -2,6 +2,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use rexen_abi::sched::SHUTDOWN_watchdog;
 use rexen_core::domain::{Vcpu, VcpuFlags};
 use rexen_core::evtchn::Virq;
 use rexen_core::hypercall::{self, Machine};
@@ -12,7 +13,7 @@ use rexen_core::units::{MAX_CPUS, Nanos};
 use super::exit;
 use crate::cpu::this_cpu;
 use crate::irq::{self, apic, vector};
-use crate::machine::HW;
+use crate::machine::{self, HW};
 use crate::timer;
 
 /// Vcpus that may have timers on one CPU.
@@ -84,6 +85,9 @@ pub fn run() {
         SLICE[index()].store(u64::MAX, Relaxed);
         exit::request(exit::SCHEDULE);
     }
+    if let Some(domain) = machine::find_domain(|d| d.watchdogs.expired(now)) {
+        hypercall::shut_down(&HW, &domain, SHUTDOWN_watchdog);
+    }
     loop {
         let Some((id, _)) = QUEUES[index()].lock().expire(now) else {
             break;
@@ -115,7 +119,10 @@ pub fn run() {
         if fire {
             hypercall::raise_virq(&HW, &domain, vcpu.id, Virq::TIMER);
         }
-        if let Some(at) = vcpu.next_timer() {
+        // One that runs elsewhere by now has taken its timers along.
+        let cpu = vcpu.on_cpu.load(Relaxed);
+        let is_ours = cpu == u32::MAX || cpu == this_cpu().0;
+        if is_ours && let Some(at) = vcpu.next_timer() {
             let at = Nanos(at.0.max(now.0 + 1));
             let _ = QUEUES[index()].lock().add(id, at);
         }

@@ -122,8 +122,10 @@ impl FrameInfo {
     #[inline(always)]
     pub fn put_type(&self, now: impl Fn() -> u64) -> Result<Put, FrameError> {
         update(&self.word, Request::PutType, |old| {
-            if old.type_count() == 1 && !old.is_validated() {
-                self.set_stamp(now());
+            // Of a writable frame every end is stamped, not just the last: two that race may end in either order, and the
+            // later time must stand.
+            if !old.is_validated() {
+                self.raise_stamp(now());
             }
         })
         .map(put)
@@ -215,8 +217,12 @@ impl FrameInfo {
     }
 
     #[inline]
-    fn set_stamp(&self, now: u64) {
-        self.aux.store(now & STAMP_MASK, Ordering::Relaxed);
+    fn raise_stamp(&self, now: u64) {
+        let now = now & STAMP_MASK;
+        if self.stamp() < now {
+            // A frame of this type is not partial, so the stamp is all there is in the word.
+            self.aux.fetch_max(now, Ordering::SeqCst);
+        }
     }
 
     /// How far a partial frame is validated. Meaningful under the owner's page-table lock only.

@@ -176,6 +176,11 @@ pub fn wake_for_event<M: Machine>(m: &M, vcpu: &Vcpu) {
 /// Clears reasons not to run; tells the scheduler when the last one went.
 pub fn unblock<M: Machine>(m: &M, vcpu: &Vcpu, reasons: u32) {
     let before = vcpu.flags.fetch_and(!reasons, SeqCst);
+    if before & reasons & VcpuFlags::POLLING != 0
+        && let Some(domain) = m.domain(vcpu.domain)
+    {
+        domain.events.poll_end(vcpu.id);
+    }
     if before & reasons != 0 {
         sleep_or_wake(m, vcpu);
     }
