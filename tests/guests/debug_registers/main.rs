@@ -51,6 +51,7 @@ fn registers() {
     check_eq!(get(6) & 0xffff_0ff0, 0xffff_0ff0, "fixed bits of dr6");
     check_eq!(get(7) & 0x400, 0x400, "the fixed bit of dr7");
     check_eq!(set(8, 0), abi::ENODEV, "dr8");
+    check_eq!(get(8).cast_signed(), abi::ENODEV, "reading dr8");
     // mov to and from a debug register does the same.
     let value: u64;
     machine!("mov dr1, {0}", "mov {0}, dr1", inout(reg) 0x5670u64 => value);

@@ -82,7 +82,7 @@ impl DebugRegisters {
     /// Reads register `number`.
     ///
     /// # Errors
-    /// `ENODEV`: 4 or 5 with debug extensions. `EINVAL`: above 7.
+    /// `ENODEV`: above 7, or 4 or 5 with debug extensions.
     /// # Source
     /// `public/xen.h`, __HYPERVISOR_get_debugreg.
     pub fn get(&self, number: u32, debug_extensions: bool) -> Result<u64, Errno> {
@@ -91,11 +91,11 @@ impl DebugRegisters {
                 .address
                 .get(number as usize)
                 .copied()
-                .ok_or(Errno::EINVAL),
+                .ok_or(Errno::ENODEV),
             4 | 5 if debug_extensions => Err(Errno::ENODEV),
             4 | 6 => Ok(self.dr6),
             5 | 7 => Ok(self.dr7),
-            _ => Err(Errno::EINVAL),
+            _ => Err(Errno::ENODEV),
         }
     }
 
