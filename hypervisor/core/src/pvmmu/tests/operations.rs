@@ -497,6 +497,8 @@ fn errors_have_the_abis_numbers() {
         (MmuError::NotOwned, Errno::EINVAL),
         (MmuError::TypeConflict, Errno::EINVAL),
         (MmuError::IoRefused, Errno::EPERM),
+        (MmuError::LeafRefused, Errno::EBUSY),
+        (MmuError::BadCommand, Errno::ENOSYS),
         (MmuError::NotMapped, Errno::EINVAL),
         (MmuError::AlreadyPinned, Errno::EINVAL),
     ] {
