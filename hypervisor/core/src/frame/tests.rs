@@ -353,12 +353,27 @@ fn a_changed_type_asks_for_a_flush_by_the_old_types_end() {
 }
 
 #[test]
-fn the_put_that_is_not_the_last_leaves_the_stamp() {
+fn the_latest_of_racing_writable_puts_leaves_its_stamp() {
     let m = Machine::new(4, 4);
     m.give(D1, [1]);
     let info = m.frames().get(Mfn(1)).unwrap();
-    let _ = info.get_type(D1, FrameType::Writable).unwrap();
-    let _ = info.get_type(D1, FrameType::Writable).unwrap();
+    for _ in 0..2 {
+        let _ = info.get_type(D1, FrameType::Writable).unwrap();
+    }
+    let _ = info.put_type(|| 50).unwrap();
+    // It read the clock first, but came second.
+    let _ = info.put_type(|| 40).unwrap();
+    assert_eq!(info.get_type(D1, FrameType::L1).unwrap().flush, Some(50));
+}
+
+#[test]
+fn the_put_of_a_table_that_is_not_the_last_needs_no_clock() {
+    let m = Machine::new(4, 4);
+    m.give(D1, [1]);
+    let info = m.frames().get(Mfn(1)).unwrap();
+    let _ = info.get_type(D1, FrameType::L1).unwrap();
+    info.set_validated().unwrap();
+    let _ = info.get_type(D1, FrameType::L1).unwrap();
     let _ = info
         .put_type(|| unreachable!("only the last one needs the clock"))
         .unwrap();
