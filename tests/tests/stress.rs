@@ -47,7 +47,7 @@ fn stress(mut boot: Boot, seconds: u32, counts: bool) {
         if line.contains("check_world:") && line.contains("mismatches") {
             return Flow::Type(GO_ON);
         }
-        let is_end = ["Kernel panic", "Panic on CPU", "Domain 0 crashed"];
+        let is_end = ["Kernel panic", "Panic on CPU", "Dom0 crashed"];
         match is_end.iter().any(|s| line.contains(s)) {
             true => Flow::StopWithin(Duration::from_secs(10)),
             false => Flow::GoOn,
@@ -145,7 +145,8 @@ fn domain_0_reboots_the_machine() {
 fn a_crash_of_domain_0_reboots_the_machine() {
     let says = [
         "Kernel panic - not syncing: sysrq",
-        "Domain 0 crashed: rebooting machine in 5 seconds",
+        "RIP e033:",
+        "Dom0 crashed: rebooting machine in 5 seconds.",
     ];
     ends("crash", false, &says, true);
 }
@@ -155,7 +156,8 @@ fn a_crash_of_domain_0_reboots_the_machine() {
 fn a_crash_of_domain_0_leaves_the_machine_standing_if_told_so() {
     let says = [
         "Kernel panic - not syncing: sysrq",
-        "Domain 0 crashed: 'noreboot' set - not rebooting.",
+        "RIP e033:",
+        "Dom0 crashed: 'noreboot' set - not rebooting.",
     ];
     ends("crash", true, &says, false);
 }
