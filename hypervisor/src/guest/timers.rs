@@ -8,13 +8,13 @@ use rexen_core::evtchn::Virq;
 use rexen_core::hypercall::{self, Machine};
 use rexen_core::sync::Mutex;
 use rexen_core::time::{TimerId, TimerKind, TimerQueue};
-use rexen_core::units::{MAX_CPUS, Nanos};
+use rexen_core::units::{CpuId, MAX_CPUS, Nanos};
 
 use super::exit;
 use crate::cpu::this_cpu;
 use crate::irq::{self, apic, vector};
 use crate::machine::{self, HW};
-use crate::timer;
+use crate::{smp, timer};
 
 /// Vcpus that may have timers on one CPU.
 const ROOM: usize = 1024;
@@ -31,7 +31,7 @@ fn index() -> usize {
 
 /// Prepares the queues and the timer interrupt. Once.
 pub fn init() {
-    for queue in &QUEUES {
+    for (_, queue) in QUEUES.iter().enumerate().filter(|(n, _)| smp::online().contains(CpuId(*n as u32))) {
         assert!(queue.lock().reserve(ROOM), "no memory for timers");
     }
     irq::set_handler(vector::TIMER, |_| {

@@ -139,7 +139,7 @@ pub fn init(map: &MemoryMap, in_use: &[(u64, u64)]) -> Result<(), &'static str> 
     };
     let nr_frames = ram_end >> 12;
     m2p::create(nr_frames, run(nr_frames * 8)?, run(nr_frames * 16)?);
-    let heap_bytes = (ram_end / 256).clamp(8 * MIB, 256 * MIB);
+    let heap_bytes = (ram_end / 256).clamp(6 * MIB, 256 * MIB);
     let (start, stop) = run(heap_bytes)?;
     // SAFETY: taken from free RAM just now, and mapped in the direct map.
     unsafe { heap::add(frames::direct(start), (stop - start) as usize) };
