@@ -8,20 +8,20 @@
 
 extern crate alloc;
 
-pub mod sync;
-pub mod units;
-pub mod emulate;
-pub mod policy;
-pub mod frame;
-pub mod pvmmu;
-pub mod platform;
-pub mod evtchn;
-pub mod sched;
-pub mod time;
 pub mod builder;
+pub mod domain;
+pub mod emulate;
+pub mod evtchn;
+pub mod frame;
+pub mod gnttab;
+pub mod hypercall;
+pub mod options;
+pub mod platform;
+pub mod policy;
+pub mod pvmmu;
+pub mod sched;
+pub mod sync;
 #[cfg(test)]
 pub mod testkit;
-pub mod options;
-pub mod gnttab;
-pub mod domain;
-pub mod hypercall;
+pub mod time;
+pub mod units;

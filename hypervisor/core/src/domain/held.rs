@@ -24,7 +24,8 @@ impl Domain {
             hold(Mfn(eoi_map >> 1), writable);
         }
         self.events.for_each_held_frame(|mfn| hold(mfn, writable));
-        self.grants.for_each_held_frame(|mfn, is_written| hold(mfn, writable.filter(|_| is_written)));
+        self.grants
+            .for_each_held_frame(|mfn, is_written| hold(mfn, writable.filter(|_| is_written)));
         for vcpu in &self.vcpus {
             vcpu.for_each_held_frame(&mut hold);
         }
@@ -40,8 +41,14 @@ impl Vcpu {
         }
         let gdt = *self.gdt.lock();
         let pages = (gdt.entries as usize).div_ceil(DESCRIPTORS);
-        gdt.frames.iter().take(pages).for_each(|mfn| hold(*mfn, Some(FrameType::SegDesc)));
+        gdt.frames
+            .iter()
+            .take(pages)
+            .for_each(|mfn| hold(*mfn, Some(FrameType::SegDesc)));
         let ldt = *self.ldt.lock();
-        ldt.frames.iter().flatten().for_each(|mfn| hold(*mfn, Some(FrameType::SegDesc)));
+        ldt.frames
+            .iter()
+            .flatten()
+            .for_each(|mfn| hold(*mfn, Some(FrameType::SegDesc)));
     }
 }

@@ -1,6 +1,9 @@
 //! What a guest has set of its virtual CPU.
 
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::{Relaxed, SeqCst}};
+use core::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 
 use super::SavedContext;
 use crate::policy::debugreg::DebugRegisters;
@@ -164,7 +167,12 @@ impl Vcpu {
             flags: AtomicU32::new(VcpuFlags::DOWN),
             on_cpu: AtomicU32::new(u32::MAX),
             saved: Mutex::new(SavedContext::default()),
-            traps: [const { TrapSlot { address: AtomicU64::new(0), meta: AtomicU32::new(0) } }; 256],
+            traps: [const {
+                TrapSlot {
+                    address: AtomicU64::new(0),
+                    meta: AtomicU32::new(0),
+                }
+            }; 256],
             callbacks: Callbacks::default(),
             kernel_sp: AtomicU64::new(0),
             kernel_ss: AtomicU64::new(0),
@@ -194,17 +202,26 @@ impl Vcpu {
 
     /// Whether nothing but the scheduler keeps it from running.
     pub fn is_runnable(&self) -> bool {
-        const STOP: u32 = VcpuFlags::DOWN | VcpuFlags::BLOCKED | VcpuFlags::POLLING | VcpuFlags::SHUT_DOWN;
+        const STOP: u32 =
+            VcpuFlags::DOWN | VcpuFlags::BLOCKED | VcpuFlags::POLLING | VcpuFlags::SHUT_DOWN;
         self.flags.load(SeqCst) & (STOP | VcpuFlags::INITIALISED) == VcpuFlags::INITIALISED
     }
 
     /// When the next of its timers is due.
     pub fn next_timer(&self) -> Option<Nanos> {
-        let periodic = if self.period.load(Relaxed) == 0 { 0 } else { self.period_next.load(Relaxed) };
-        [self.singleshot.load(Relaxed), periodic, self.poll_timeout.load(Relaxed)]
-            .into_iter()
-            .filter(|&at| at != 0)
-            .min()
-            .map(Nanos)
+        let periodic = if self.period.load(Relaxed) == 0 {
+            0
+        } else {
+            self.period_next.load(Relaxed)
+        };
+        [
+            self.singleshot.load(Relaxed),
+            periodic,
+            self.poll_timeout.load(Relaxed),
+        ]
+        .into_iter()
+        .filter(|&at| at != 0)
+        .min()
+        .map(Nanos)
     }
 }

@@ -25,18 +25,27 @@ impl Watchdogs {
         let deadline = deadline.map(|at| at.max(1));
         let Some(index) = id.checked_sub(1) else {
             let deadline = deadline.ok_or(Errno::EINVAL)?;
-            let taken = |at: &AtomicU64| at.compare_exchange(FREE, deadline, SeqCst, SeqCst).is_ok();
-            return (1..).zip(&self.deadlines).find(|(_, at)| taken(at)).map(|(id, _)| id).ok_or(Errno::ENOSPC);
+            let taken =
+                |at: &AtomicU64| at.compare_exchange(FREE, deadline, SeqCst, SeqCst).is_ok();
+            return (1..)
+                .zip(&self.deadlines)
+                .find(|(_, at)| taken(at))
+                .map(|(id, _)| id)
+                .ok_or(Errno::ENOSPC);
         };
         let slot = self.deadlines.get(index as usize).ok_or(Errno::EINVAL)?;
         let set = |at| (at != FREE).then_some(deadline.unwrap_or(FREE));
-        slot.fetch_update(SeqCst, SeqCst, set).map(|_| 0).map_err(|_| Errno::EINVAL)
+        slot.fetch_update(SeqCst, SeqCst, set)
+            .map(|_| 0)
+            .map_err(|_| Errno::EINVAL)
     }
 
     /// Whether one has expired: then the domain is to be shut down (SHUTDOWN_watchdog).
     #[inline]
     pub fn expired(&self, now: Nanos) -> bool {
-        self.deadlines.iter().any(|at| !matches!(at.load(SeqCst), FREE) && at.load(SeqCst) <= now.0)
+        self.deadlines
+            .iter()
+            .any(|at| !matches!(at.load(SeqCst), FREE) && at.load(SeqCst) <= now.0)
     }
 }
 

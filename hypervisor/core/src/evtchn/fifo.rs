@@ -96,7 +96,10 @@ impl Fifo {
     /// Tells `found` of each page.
     pub fn for_each_page(&self, found: impl FnMut(Mfn)) {
         let pages = self.pages.iter().map(|page| page.load(SeqCst));
-        pages.filter_map(|page| page.checked_sub(1)).map(Mfn).for_each(found);
+        pages
+            .filter_map(|page| page.checked_sub(1))
+            .map(Mfn)
+            .for_each(found);
     }
 
     #[inline]

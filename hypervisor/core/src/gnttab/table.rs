@@ -108,7 +108,11 @@ impl GrantTable {
     /// Tells `found` of each frame that this table holds: its own, which are shared with the domain, and those of others
     /// that are mapped for devices; then whether they are held as writable. (A mapping in a page table holds its own.)
     pub fn for_each_held_frame(&self, mut found: impl FnMut(Mfn, bool)) {
-        self.granted.lock().frames.iter().for_each(|mfn| found(*mfn, true));
+        self.granted
+            .lock()
+            .frames
+            .iter()
+            .for_each(|mfn| found(*mfn, true));
         self.maptrack.lock().for_each_device_mapping(found);
     }
 

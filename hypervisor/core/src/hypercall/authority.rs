@@ -15,7 +15,11 @@ impl Control {
     /// EPERM: `domain` is not domain 0.
     #[inline]
     pub fn of(domain: &Domain) -> Result<Self, Errno> {
-        if domain.is_privileged { Ok(Control(())) } else { Err(Errno::EPERM) }
+        if domain.is_privileged {
+            Ok(Control(()))
+        } else {
+            Err(Errno::EPERM)
+        }
     }
 }
 
@@ -30,6 +34,10 @@ impl Hardware {
     /// EPERM: `domain` is not domain 0.
     #[inline]
     pub fn of(domain: &Domain) -> Result<Self, Errno> {
-        if domain.is_privileged { Ok(Hardware(())) } else { Err(Errno::EPERM) }
+        if domain.is_privileged {
+            Ok(Hardware(()))
+        } else {
+            Err(Errno::EPERM)
+        }
     }
 }

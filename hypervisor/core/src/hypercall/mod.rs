@@ -96,7 +96,11 @@ impl<M: Machine> Call<'_, M> {
     /// # Errors
     /// EPERM: not its to name. ESRCH: no such domain.
     pub fn target(&self, id: u16) -> Result<Arc<Domain>, Errno> {
-        let id = if DomId(id) == DomId::SELF { self.domain.id } else { DomId(id) };
+        let id = if DomId(id) == DomId::SELF {
+            self.domain.id
+        } else {
+            DomId(id)
+        };
         if id != self.domain.id {
             authority::Control::of(self.domain)?;
         }
@@ -107,7 +111,10 @@ impl<M: Machine> Call<'_, M> {
 /// Gives `act` a buffer for `size` bytes. `size` is a constant, so only one of these stays, and little is zeroed for
 /// little.
 #[inline(always)]
-fn with_buffer<R>(size: usize, act: impl FnOnce(&mut [u8]) -> Result<R, Errno>) -> Result<R, Errno> {
+fn with_buffer<R>(
+    size: usize,
+    act: impl FnOnce(&mut [u8]) -> Result<R, Errno>,
+) -> Result<R, Errno> {
     // Larger things than the last come by copy_in and copy_out.
     match size {
         0..=8 => act([0; 8].get_mut(..size).unwrap_or_default()),
@@ -212,7 +219,11 @@ pub fn sleep_or_wake<M: Machine>(m: &M, vcpu: &Vcpu) {
 
 /// Stops every vcpu of `domain` and records why (`public/sched.h`, SHUTDOWN_*). The first reason stands.
 pub fn shut_down<M: Machine>(m: &M, domain: &Domain, reason: u32) {
-    if domain.shutdown.compare_exchange(NOT_SHUT_DOWN, reason, Relaxed, Relaxed).is_err() {
+    if domain
+        .shutdown
+        .compare_exchange(NOT_SHUT_DOWN, reason, Relaxed, Relaxed)
+        .is_err()
+    {
         return;
     }
     for vcpu in &domain.vcpus {

@@ -99,7 +99,9 @@ impl CpuMask {
     }
     /// The members, in ascending order.
     pub fn iter(self) -> impl Iterator<Item = CpuId> {
-        (0..MAX_CPUS as u32).map(CpuId).filter(move |c| self.contains(*c))
+        (0..MAX_CPUS as u32)
+            .map(CpuId)
+            .filter(move |c| self.contains(*c))
     }
 }
 

@@ -30,7 +30,11 @@ pub const fn low16(word: u64) -> u16 {
 /// EINVAL.
 #[inline]
 pub const fn canonical(address: u64) -> Result<u64, Errno> {
-    if crate::policy::is_canonical(address) { Ok(address) } else { Err(Errno::EINVAL) }
+    if crate::policy::is_canonical(address) {
+        Ok(address)
+    } else {
+        Err(Errno::EINVAL)
+    }
 }
 
 /// Address of element `index` of an array of `size`-byte elements at `base`.
@@ -69,12 +73,19 @@ fn foreign_owner<M: Machine>(call: &Call<'_, M>, id: DomId) -> Result<DomId, Err
 ///
 /// # Errors
 /// EFAULT.
-pub fn write_text<M: Machine>(call: &Call<'_, M>, gva: u64, text: &str, len: usize) -> Result<(), Errno> {
+pub fn write_text<M: Machine>(
+    call: &Call<'_, M>,
+    gva: u64,
+    text: &str,
+    len: usize,
+) -> Result<(), Errno> {
     let mut text = text.bytes().take(len.saturating_sub(1));
     let mut at = 0;
     while at < len {
         let mut piece = [0; 64];
-        let piece = piece.get_mut(..len.saturating_sub(at).min(64)).ok_or(Errno::EFAULT)?;
+        let piece = piece
+            .get_mut(..len.saturating_sub(at).min(64))
+            .ok_or(Errno::EFAULT)?;
         for (byte, from) in piece.iter_mut().zip(text.by_ref()) {
             *byte = from;
         }

@@ -32,10 +32,12 @@ pub fn set_trap_table<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
         if n != 0 && n.is_multiple_of(TRAPS_PER_LOOK) && call.m.should_stop() {
             return call.again([at]);
         }
-        let set = call.read::<TrapInfo>(at).and_then(|trap| match trap.address {
-            0 => Ok(false),
-            _ => set_trap(call.vcpu, &trap).map(|()| true),
-        });
+        let set = call
+            .read::<TrapInfo>(at)
+            .and_then(|trap| match trap.address {
+                0 => Ok(false),
+                _ => set_trap(call.vcpu, &trap).map(|()| true),
+            });
         match set {
             Ok(true) => n += 1,
             other => {
@@ -52,9 +54,13 @@ pub fn set_trap_table<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
 /// EINVAL: not canonical.
 pub(super) fn set_trap(vcpu: &Vcpu, trap: &TrapInfo) -> Result<(), Errno> {
     let address = canonical(trap.address)?;
-    let slot = vcpu.traps.get(usize::from(trap.vector)).ok_or(Errno::EINVAL)?;
+    let slot = vcpu
+        .traps
+        .get(usize::from(trap.vector))
+        .ok_or(Errno::EINVAL)?;
     let flags = trap.flags & (TI_DPL_MASK | TI_MASK_EVENTS);
-    slot.meta.store(u32::from(ring3(trap.cs)) | u32::from(flags) << 16, Relaxed);
+    slot.meta
+        .store(u32::from(ring3(trap.cs)) | u32::from(flags) << 16, Relaxed);
     slot.address.store(address, Relaxed);
     Ok(())
 }
@@ -74,11 +80,14 @@ pub fn set_callbacks<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
     let [event, failsafe, syscall, ..] = call.args;
     let callbacks = &call.vcpu.callbacks;
     let checked = [event, failsafe, syscall].map(canonical);
-    let set = checked.into_iter().try_for_each(|address| address.map(|_| ())).and_then(|()| {
-        set(&callbacks.event, event, true)?;
-        set(&callbacks.failsafe, failsafe, false)?;
-        set(&callbacks.syscall, syscall, false)
-    });
+    let set = checked
+        .into_iter()
+        .try_for_each(|address| address.map(|_| ()))
+        .and_then(|()| {
+            set(&callbacks.event, event, true)?;
+            set(&callbacks.failsafe, failsafe, false)?;
+            set(&callbacks.syscall, syscall, false)
+        });
     call.m.entry_changed(call.vcpu);
     set.into()
 }
@@ -88,7 +97,9 @@ pub fn callback_op<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
     let [cmd, arg, ..] = call.args;
     let result = match low32(cmd) {
         CALLBACKOP_register => call.read(arg).and_then(|new| register(call.vcpu, &new)),
-        CALLBACKOP_unregister => call.read(arg).and_then(|old: CallbackUnregister| unregister(call.vcpu, old.kind)),
+        CALLBACKOP_unregister => call
+            .read(arg)
+            .and_then(|old: CallbackUnregister| unregister(call.vcpu, old.kind)),
         _ => Err(Errno::ENOSYS),
     };
     call.m.entry_changed(call.vcpu);
@@ -114,9 +125,10 @@ fn register(vcpu: &Vcpu, new: &CallbackRegister) -> Result<(), Errno> {
 fn unregister(vcpu: &Vcpu, kind: u16) -> Result<(), Errno> {
     match kind {
         CALLBACKTYPE_nmi => set(&vcpu.callbacks.nmi, 0, false),
-        CALLBACKTYPE_event | CALLBACKTYPE_failsafe | CALLBACKTYPE_syscall | CALLBACKTYPE_sysenter => {
-            Err(Errno::EINVAL)
-        }
+        CALLBACKTYPE_event
+        | CALLBACKTYPE_failsafe
+        | CALLBACKTYPE_syscall
+        | CALLBACKTYPE_sysenter => Err(Errno::EINVAL),
         _ => Err(Errno::ENOSYS),
     }
 }
@@ -126,9 +138,9 @@ pub fn nmi_op<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
     let [cmd, arg, ..] = call.args;
     let nmi = &call.vcpu.callbacks.nmi;
     let result = match low32(cmd) {
-        XENNMI_register_callback => {
-            call.read::<XennmiCallback>(arg).and_then(|new| set(nmi, new.handler_address, true))
-        }
+        XENNMI_register_callback => call
+            .read::<XennmiCallback>(arg)
+            .and_then(|new| set(nmi, new.handler_address, true)),
         XENNMI_unregister_callback => set(nmi, 0, false),
         _ => Err(Errno::ENOSYS),
     };
@@ -139,7 +151,9 @@ pub fn nmi_op<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
 #[inline]
 pub fn stack_switch<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
     let [ss, sp, ..] = call.args;
-    call.vcpu.kernel_ss.store(u64::from(ring3(low16(ss))), Relaxed);
+    call.vcpu
+        .kernel_ss
+        .store(u64::from(ring3(low16(ss))), Relaxed);
     call.vcpu.kernel_sp.store(sp, Relaxed);
     call.m.entry_changed(call.vcpu);
     Outcome::Done(0)

@@ -28,7 +28,9 @@ fn write<M: Machine>(call: &Call<'_, M>) -> Outcome {
             return call.again([cmd, (count - done) as u64, element(buffer, done as u64, 1)]);
         }
         let mut bytes = [0; PIECE];
-        let Some(piece) = bytes.get_mut(..PIECE.min(count - done)) else { break };
+        let Some(piece) = bytes.get_mut(..PIECE.min(count - done)) else {
+            break;
+        };
         if let Err(e) = call.m.copy_in(element(buffer, done as u64, 1), piece) {
             return Err::<u64, _>(e).into();
         }
@@ -50,7 +52,10 @@ fn read<M: Machine>(call: &Call<'_, M>) -> Result<u64, Errno> {
         if got == 0 {
             break;
         }
-        call.m.copy_out(element(buffer, done, 1), piece.get(..got).unwrap_or_default())?;
+        call.m.copy_out(
+            element(buffer, done, 1),
+            piece.get(..got).unwrap_or_default(),
+        )?;
         done += got as u64;
         left -= got;
     }

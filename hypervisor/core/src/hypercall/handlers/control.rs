@@ -42,7 +42,12 @@ fn act<M: Machine>(call: &Call<'_, M>) -> Result<(), Errno> {
         XEN_SYSCTL_physinfo => call.write(union, &physinfo(call.m)),
         XEN_SYSCTL_sched_id => {
             // None of ours has a number there; "null" is the one without parameters.
-            call.write(union, &XenSysctlSchedId { sched_id: XEN_SCHEDULER_NULL })
+            call.write(
+                union,
+                &XenSysctlSchedId {
+                    sched_id: XEN_SCHEDULER_NULL,
+                },
+            )
         }
         XEN_SYSCTL_getdomaininfolist => {
             let asked = XenSysctlGetdomaininfolist::read(&op.u).ok_or(Errno::EINVAL)?;
@@ -51,13 +56,17 @@ fn act<M: Machine>(call: &Call<'_, M>) -> Result<(), Errno> {
         XEN_SYSCTL_debug_keys => {
             let asked = XenSysctlDebugKeys::read(&op.u).ok_or(Errno::EINVAL)?;
             for n in 0..asked.nr_keys.min(MAX_KEYS) {
-                call.m.debug_key(call.read(element(asked.keys, u64::from(n), 1))?);
+                call.m
+                    .debug_key(call.read(element(asked.keys, u64::from(n), 1))?);
             }
             Ok(())
         }
         XEN_SYSCTL_availheap => {
             let mut asked = XenSysctlAvailheap::read(&op.u).ok_or(Errno::EINVAL)?;
-            asked.avail_bytes = call.m.nr_free_frames().saturating_mul(crate::units::PAGE_SIZE);
+            asked.avail_bytes = call
+                .m
+                .nr_free_frames()
+                .saturating_mul(crate::units::PAGE_SIZE);
             call.write(union, &asked)
         }
         XEN_SYSCTL_cputopoinfo => topology(call, union),
@@ -69,7 +78,11 @@ fn read_console<M: Machine>(
     call: &Call<'_, M>,
     mut asked: XenSysctlReadconsole,
 ) -> Result<XenSysctlReadconsole, Errno> {
-    let mut from = if asked.incremental != 0 { asked.index } else { 0 };
+    let mut from = if asked.incremental != 0 {
+        asked.index
+    } else {
+        0
+    };
     let mut done = 0;
     while done < asked.count {
         let mut text = [0; PIECE];
@@ -80,7 +93,10 @@ fn read_console<M: Machine>(
         if got == 0 {
             break;
         }
-        call.m.copy_out(element(asked.buffer, u64::from(done), 1), piece.get(..got).unwrap_or_default())?;
+        call.m.copy_out(
+            element(asked.buffer, u64::from(done), 1),
+            piece.get(..got).unwrap_or_default(),
+        )?;
         from = next;
         done += got as u32;
     }
@@ -131,7 +147,11 @@ fn list_domains<M: Machine>(
     while asked.num_domains < asked.max_domains
         && let Some(domain) = call.m.next_domain(from)
     {
-        let at = element(asked.buffer, u64::from(asked.num_domains), XenDomctlGetdomaininfo::SIZE as u64);
+        let at = element(
+            asked.buffer,
+            u64::from(asked.num_domains),
+            XenDomctlGetdomaininfo::SIZE as u64,
+        );
         call.write(at, &domain_info(call.m, &domain))?;
         asked.num_domains += 1;
         from = DomId(domain.id.0.saturating_add(1));
@@ -153,7 +173,9 @@ fn domain_info<M: Machine>(m: &M, domain: &Domain) -> XenDomctlGetdomaininfo {
     };
     info.flags = match domain.shutdown.load(Relaxed) {
         crate::domain::NOT_SHUT_DOWN => XEN_DOMINF_shutdownmask << XEN_DOMINF_shutdownshift,
-        reason => XEN_DOMINF_shutdown | (reason & XEN_DOMINF_shutdownmask) << XEN_DOMINF_shutdownshift,
+        reason => {
+            XEN_DOMINF_shutdown | (reason & XEN_DOMINF_shutdownmask) << XEN_DOMINF_shutdownshift
+        }
     };
     let mut all_blocked = true;
     for vcpu in &domain.vcpus {

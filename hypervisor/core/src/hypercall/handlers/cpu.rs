@@ -36,12 +36,18 @@ pub fn set_segment_base<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
         SEGBASE_GS_USER_SEL => {
             // Selector 0 is a good one as it is.
             let selector = low16(base);
-            call.m.set_gs_user_selector(if selector & !3 == 0 { 0 } else { ring3(selector) });
+            call.m.set_gs_user_selector(if selector & !3 == 0 {
+                0
+            } else {
+                ring3(selector)
+            });
             return Outcome::Done(0);
         }
         _ => return Err::<u64, _>(Errno::EINVAL).into(),
     };
-    canonical(base).map(|base| call.m.set_segment_base(which, base)).into()
+    canonical(base)
+        .map(|base| call.m.set_segment_base(which, base))
+        .into()
 }
 
 /// `fpu_taskswitch(set)`: virtual CR0.TS.
@@ -72,13 +78,20 @@ pub fn set_debugreg<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
 
 /// `get_debugreg(number)`.
 pub fn get_debugreg<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
-    call.vcpu.debug.lock().get(low32(call.args[0]), debug_extensions(call)).into()
+    call.vcpu
+        .debug
+        .lock()
+        .get(low32(call.args[0]), debug_extensions(call))
+        .into()
 }
 
 /// `vm_assist(cmd, type)`.
 pub fn vm_assist<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
     let [cmd, kind, ..] = call.args;
-    let Some(bit) = 1u64.checked_shl(low32(kind)).filter(|bit| bit & ASSISTS != 0) else {
+    let Some(bit) = 1u64
+        .checked_shl(low32(kind))
+        .filter(|bit| bit & ASSISTS != 0)
+    else {
         return Err::<u64, _>(Errno::EINVAL).into();
     };
     match low32(cmd) {
@@ -94,7 +107,11 @@ pub fn set_timer_op<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
     let deadline = call.args[0];
     let now = call.m.now().0;
     let absurd = deadline > i64::MAX as u64 || deadline.saturating_sub(now) >> ABSURD_SHIFT != 0;
-    let deadline = if absurd { now.saturating_add(ABSURD_INSTEAD) } else { deadline };
+    let deadline = if absurd {
+        now.saturating_add(ABSURD_INSTEAD)
+    } else {
+        deadline
+    };
     if deadline == 0 {
         call.vcpu.singleshot.store(0, Relaxed);
         call.m.timers_changed(call.vcpu);

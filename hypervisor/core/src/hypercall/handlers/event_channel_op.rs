@@ -6,7 +6,9 @@ use rexen_abi::event_channel::*;
 use super::args::low32;
 use super::physdev_op::{needs_eoi, show_eoi};
 use crate::domain::Domain;
-use crate::evtchn::{Closed, EventChannels, FIFO_LINK_BITS, Peers, PortState, Priority, Raised, Sent, Virq};
+use crate::evtchn::{
+    Closed, EventChannels, FIFO_LINK_BITS, Peers, PortState, Priority, Raised, Sent, Virq,
+};
 use crate::hypercall::authority::Hardware;
 use crate::hypercall::{Call, Machine, Outcome, deliver};
 use crate::pvmmu::Refs;
@@ -29,8 +31,14 @@ impl<M: Machine> Peers for OtherDomains<'_, M> {
 pub fn event_channel_op<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
     let [cmd, arg, ..] = call.args;
     match low32(cmd) {
-        EVTCHNOP_send => call.read(arg).and_then(|port| send(call, EvtchnPort(port))).into(),
-        EVTCHNOP_reset => match call.read::<EvtchnReset>(arg).and_then(|asked| reset(call, asked.dom)) {
+        EVTCHNOP_send => call
+            .read(arg)
+            .and_then(|port| send(call, EvtchnPort(port)))
+            .into(),
+        EVTCHNOP_reset => match call
+            .read::<EvtchnReset>(arg)
+            .and_then(|asked| reset(call, asked.dom))
+        {
             Ok(true) => Outcome::Done(0),
             Ok(false) => Outcome::Again(call.args),
             Err(e) => Outcome::Done(e.to_rax()),
@@ -64,7 +72,9 @@ fn others<M: Machine>(call: &Call<'_, M>, cmd: u32, arg: u64) -> Result<(), Errn
         }
         EVTCHNOP_bind_virq => {
             let mut op = call.read::<EvtchnBindVirq>(arg)?;
-            op.port = events.bind_virq(m, Virq::try_from(op.virq)?, VcpuId(op.vcpu))?.0;
+            op.port = events
+                .bind_virq(m, Virq::try_from(op.virq)?, VcpuId(op.vcpu))?
+                .0;
             call.write(arg, &op)
         }
         EVTCHNOP_bind_pirq => {
@@ -85,7 +95,11 @@ fn others<M: Machine>(call: &Call<'_, M>, cmd: u32, arg: u64) -> Result<(), Errn
         EVTCHNOP_alloc_unbound => {
             let mut op = call.read::<EvtchnAllocUnbound>(arg)?;
             let target = call.target(op.dom)?;
-            let remote = if DomId(op.remote_dom) == DomId::SELF { domain.id } else { DomId(op.remote_dom) };
+            let remote = if DomId(op.remote_dom) == DomId::SELF {
+                domain.id
+            } else {
+                DomId(op.remote_dom)
+            };
             op.port = target.events.alloc_unbound(m, remote)?.0;
             call.write(arg, &op)
         }
@@ -128,7 +142,11 @@ fn others<M: Machine>(call: &Call<'_, M>, cmd: u32, arg: u64) -> Result<(), Errn
     }
 }
 
-fn bind_interdomain<M: Machine>(call: &Call<'_, M>, remote: u16, port: EvtchnPort) -> Result<EvtchnPort, Errno> {
+fn bind_interdomain<M: Machine>(
+    call: &Call<'_, M>,
+    remote: u16,
+    port: EvtchnPort,
+) -> Result<EvtchnPort, Errno> {
     let (m, domain) = (call.m, call.domain);
     let (bound, raised) = if DomId(remote) == DomId::SELF || DomId(remote) == domain.id {
         domain.events.bind_interdomain(m, &domain.events, port)?
@@ -169,7 +187,10 @@ fn status<M: Machine>(call: &Call<'_, M>, mut op: EvtchnStatus) -> Result<Evtchn
     match found.state {
         PortState::Closed | PortState::Ipi => {}
         PortState::Unbound { remote } => op.u = u32::from(remote.0),
-        PortState::Interdomain { remote, remote_port } => (op.u, op.u_port) = (u32::from(remote.0), remote_port.0),
+        PortState::Interdomain {
+            remote,
+            remote_port,
+        } => (op.u, op.u_port) = (u32::from(remote.0), remote_port.0),
         PortState::Pirq(pirq) => op.u = pirq.0,
         PortState::Virq(virq) => op.u = u32::from(virq.number()),
     }
@@ -190,16 +211,25 @@ fn reset<M: Machine>(call: &Call<'_, M>, dom: u16) -> Result<bool, Errno> {
             return Ok(false);
         }
     }
-    let refs = Refs { frames: m.frames(), host: m };
+    let refs = Refs {
+        frames: m.frames(),
+        host: m,
+    };
     target.events.end_fifo(|mfn| refs.release_writable(mfn));
     Ok(true)
 }
 
 fn init_control<M: Machine>(call: &Call<'_, M>, op: &EvtchnInitControl) -> Result<(), Errno> {
-    let refs = Refs { frames: call.m.frames(), host: call.m };
+    let refs = Refs {
+        frames: call.m.frames(),
+        host: call.m,
+    };
     let mfn = Mfn(op.control_gfn);
     refs.hold_writable(mfn, call.domain.id)?;
-    let set = call.domain.events.init_control(call.m, VcpuId(op.vcpu), mfn, op.offset);
+    let set = call
+        .domain
+        .events
+        .init_control(call.m, VcpuId(op.vcpu), mfn, op.offset);
     if set.is_err() {
         refs.release_writable(mfn);
     }
@@ -207,7 +237,10 @@ fn init_control<M: Machine>(call: &Call<'_, M>, op: &EvtchnInitControl) -> Resul
 }
 
 fn expand_array<M: Machine>(call: &Call<'_, M>, mfn: Mfn) -> Result<(), Errno> {
-    let refs = Refs { frames: call.m.frames(), host: call.m };
+    let refs = Refs {
+        frames: call.m.frames(),
+        host: call.m,
+    };
     refs.hold_writable(mfn, call.domain.id)?;
     let raise = |port: EvtchnPort, raised: Raised| deliver(call.m, call.domain, port, raised);
     let added = call.domain.events.expand_array(call.m, mfn, raise);

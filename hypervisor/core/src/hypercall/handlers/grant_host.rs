@@ -32,14 +32,19 @@ impl<M: Machine> SharedFrames for Mapper<'_, M> {
 
 impl<M: Machine> Mapper<'_, M> {
     fn refs(&self) -> Refs<'_, M> {
-        Refs { frames: self.m.frames(), host: self.m }
+        Refs {
+            frames: self.m.frames(),
+            host: self.m,
+        }
     }
 
     /// The entry that `at` means, in a level 1 table of the domain. Whatever is wrong with it, Xen says `GeneralError`.
     fn slot(&self, mm: &DomainMm<'_, M>, at: HostAddr) -> Result<L1Slot, GrantStatus> {
         match at {
             HostAddr::Linear(va) => mm.walk(Mfn(self.vcpu.kernel_l4.load(Relaxed)), va),
-            HostAddr::Entry(maddr) => mm.l1_slot(Mfn::containing(maddr), (maddr % PAGE_SIZE) as usize),
+            HostAddr::Entry(maddr) => {
+                mm.l1_slot(Mfn::containing(maddr), (maddr % PAGE_SIZE) as usize)
+            }
         }
         .map_err(|_| GrantStatus::GeneralError)
     }
@@ -52,7 +57,11 @@ impl<M: Machine> Mapper<'_, M> {
 
 impl<M: Machine> GrantHost for Mapper<'_, M> {
     fn hold(&self, mfn: Mfn, owner: DomId, writable: bool) -> bool {
-        let held = if writable { self.refs().hold_writable(mfn, owner) } else { self.refs().hold(mfn, owner) };
+        let held = if writable {
+            self.refs().hold_writable(mfn, owner)
+        } else {
+            self.refs().hold(mfn, owner)
+        };
         held.is_ok()
     }
 
@@ -75,7 +84,8 @@ impl<M: Machine> GrantHost for Mapper<'_, M> {
     fn take(&self, at: HostAddr, mfn: Mfn, writable: bool) -> Result<(), GrantStatus> {
         self.with_tables(|mm| {
             let slot = self.slot(mm, at)?;
-            mm.take_l1_entry(slot, mfn, writable).map_err(|_| GrantStatus::GeneralError)
+            mm.take_l1_entry(slot, mfn, writable)
+                .map_err(|_| GrantStatus::GeneralError)
         })
     }
 
@@ -87,9 +97,13 @@ impl<M: Machine> GrantHost for Mapper<'_, M> {
             if from == to || entry & P == 0 {
                 return Err(GrantStatus::GeneralError);
             }
-            mm.take_l1_entry(to, mfn, writable).map_err(|_| GrantStatus::GeneralError)?;
+            mm.take_l1_entry(to, mfn, writable)
+                .map_err(|_| GrantStatus::GeneralError)?;
             // Only this domain's lock lets entries change; what was read still stands, but for the bits the CPU sets.
-            if mm.take_l1_entry(from, frame_of(entry), entry & RW != 0).is_ok() {
+            if mm
+                .take_l1_entry(from, frame_of(entry), entry & RW != 0)
+                .is_ok()
+            {
                 mm.install_l1_entry(to, entry);
             }
             Ok(())
@@ -106,11 +120,17 @@ impl<M: Machine> GrantHost for Mapper<'_, M> {
 /// # Errors
 /// `GeneralError`: more than it may have, or no memory.
 pub fn add_frames<M: Machine>(m: &M, domain: &Domain, nr_frames: u32) -> Result<(), GrantStatus> {
-    let refs = Refs { frames: m.frames(), host: m };
+    let refs = Refs {
+        frames: m.frames(),
+        host: m,
+    };
     let allocate = || {
         let mfn = m.alloc_frames(0, u64::BITS)?;
         m.set_m2p(mfn, INVALID_PFN);
-        if m.frames().get(mfn).is_some_and(|info| info.share(domain.id).is_ok()) {
+        if m.frames()
+            .get(mfn)
+            .is_some_and(|info| info.share(domain.id).is_ok())
+        {
             return Some(mfn);
         }
         m.bug("the allocator gave a frame that is not private", mfn);

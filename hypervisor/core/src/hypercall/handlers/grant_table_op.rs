@@ -36,11 +36,22 @@ pub fn grant_table_op<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
         }
         let done = match cmd {
             GNTTABOP_map_grant_ref => map(call, at).map(|()| 1),
-            GNTTABOP_unmap_grant_ref | GNTTABOP_unmap_and_replace => unmap_some(call, cmd, at, count - n),
+            GNTTABOP_unmap_grant_ref | GNTTABOP_unmap_and_replace => {
+                unmap_some(call, cmd, at, count - n)
+            }
             GNTTABOP_copy => copy(call, at).map(|()| 1),
             GNTTABOP_transfer => {
                 let op = call.read::<GnttabTransfer>(at);
-                op.and_then(|op| call.write(at, &GnttabTransfer { status: GNTST_general_error, ..op })).map(|()| 1)
+                op.and_then(|op| {
+                    call.write(
+                        at,
+                        &GnttabTransfer {
+                            status: GNTST_general_error,
+                            ..op
+                        },
+                    )
+                })
+                .map(|()| 1)
             }
             _ => swap(call, at).map(|()| 1),
         };
@@ -66,19 +77,35 @@ const fn size_of_op(cmd: u32) -> u64 {
 }
 
 fn mapper<'a, M: Machine>(call: &Call<'a, M>) -> Mapper<'a, M> {
-    Mapper { m: call.m, domain: call.domain, vcpu: call.vcpu }
+    Mapper {
+        m: call.m,
+        domain: call.domain,
+        vcpu: call.vcpu,
+    }
 }
 
 fn named<M: Machine>(call: &Call<'_, M>, id: u16) -> DomId {
-    if DomId(id) == DomId::SELF { call.domain.id } else { DomId(id) }
+    if DomId(id) == DomId::SELF {
+        call.domain.id
+    } else {
+        DomId(id)
+    }
 }
 
 fn map<M: Machine>(call: &Call<'_, M>, at: u64) -> Result<(), Errno> {
     let mut op = call.read::<GnttabMapGrantRef>(at)?;
-    let request = MapRequest { host_addr: op.host_addr, flags: op.flags, gref: GrantRef(op.gref) };
+    let request = MapRequest {
+        host_addr: op.host_addr,
+        flags: op.flags,
+        gref: GrantRef(op.gref),
+    };
     let mapped = call
         .m
-        .with_domain(named(call, op.dom), |granter| call.domain.grants.map(&mapper(call), &granter.grants, request))
+        .with_domain(named(call, op.dom), |granter| {
+            call.domain
+                .grants
+                .map(&mapper(call), &granter.grants, request)
+        })
         .unwrap_or(Err(GrantStatus::BadDomain));
     op.status = GrantStatus::of(&mapped);
     if let Ok(mapped) = mapped {
@@ -115,14 +142,20 @@ fn unmap_some<M: Machine>(call: &Call<'_, M>, cmd: u32, at: u64, left: u32) -> R
     for unmapped in ended.into_iter().flatten() {
         // The granter cannot be gone: it stays findable while someone uses its entries.
         call.m.with_domain(unmapped.granter(), |granter| {
-            call.domain.grants.finish_unmap(&mapper(call), &granter.grants, unmapped);
+            call.domain
+                .grants
+                .finish_unmap(&mapper(call), &granter.grants, unmapped);
         });
     }
     result.map(|()| done)
 }
 
 /// The page tables' part of one unmapping. Where the guest cannot be told, there may be a rest all the same.
-fn unmap<M: Machine>(call: &Call<'_, M>, cmd: u32, at: u64) -> Result<Option<Unmapped>, (Option<Unmapped>, Errno)> {
+fn unmap<M: Machine>(
+    call: &Call<'_, M>,
+    cmd: u32,
+    at: u64,
+) -> Result<Option<Unmapped>, (Option<Unmapped>, Errno)> {
     let no_rest = |e| (None, e);
     let (request, status_at) = if cmd == GNTTABOP_unmap_grant_ref {
         let op = call.read::<GnttabUnmapGrantRef>(at).map_err(no_rest)?;
@@ -135,9 +168,16 @@ fn unmap<M: Machine>(call: &Call<'_, M>, cmd: u32, at: u64) -> Result<Option<Unm
         (request, core::mem::offset_of!(GnttabUnmapGrantRef, status))
     } else {
         let op = call.read::<GnttabUnmapAndReplace>(at).map_err(no_rest)?;
-        let request =
-            UnmapRequest { host_addr: op.host_addr, dev_bus_addr: 0, new_addr: Some(op.new_addr), handle: op.handle };
-        (request, core::mem::offset_of!(GnttabUnmapAndReplace, status))
+        let request = UnmapRequest {
+            host_addr: op.host_addr,
+            dev_bus_addr: 0,
+            new_addr: Some(op.new_addr),
+            handle: op.handle,
+        };
+        (
+            request,
+            core::mem::offset_of!(GnttabUnmapAndReplace, status),
+        )
     };
     let unmapped = call.domain.grants.begin_unmap(&mapper(call), request);
     let status = GrantStatus::of(&unmapped);
@@ -151,7 +191,10 @@ fn unmap<M: Machine>(call: &Call<'_, M>, cmd: u32, at: u64) -> Result<Option<Unm
 fn copy<M: Machine>(call: &Call<'_, M>, at: u64) -> Result<(), Errno> {
     let op = call.read::<GnttabCopy>(at)?;
     let status = GrantStatus::of(&copy_bytes(call, &op));
-    call.write(element(at, core::mem::offset_of!(GnttabCopy, status) as u64, 1), &status)
+    call.write(
+        element(at, core::mem::offset_of!(GnttabCopy, status) as u64, 1),
+        &status,
+    )
 }
 
 fn copy_bytes<M: Machine>(call: &Call<'_, M>, op: &GnttabCopy) -> Result<(), GrantStatus> {
@@ -165,14 +208,27 @@ fn copy_bytes<M: Machine>(call: &Call<'_, M>, op: &GnttabCopy) -> Result<(), Gra
             Err(GrantStatus::PermissionDenied)
         }
     };
-    let (from, to) = (granter(&op.source, GNTCOPY_source_gref)?, granter(&op.dest, GNTCOPY_dest_gref)?);
-    let range = CopyRange { from_offset: op.source.offset, to_offset: op.dest.offset, len: op.len };
+    let (from, to) = (
+        granter(&op.source, GNTCOPY_source_gref)?,
+        granter(&op.dest, GNTCOPY_dest_gref)?,
+    );
+    let range = CopyRange {
+        from_offset: op.source.offset,
+        to_offset: op.dest.offset,
+        len: op.len,
+    };
     let from = match &from {
-        Some(domain) => CopyEnd::Granted { table: &domain.grants, gref: GrantRef(low32(op.source.u)) },
+        Some(domain) => CopyEnd::Granted {
+            table: &domain.grants,
+            gref: GrantRef(low32(op.source.u)),
+        },
         None => CopyEnd::Own(Mfn(op.source.u)),
     };
     let to = match &to {
-        Some(domain) => CopyEnd::Granted { table: &domain.grants, gref: GrantRef(low32(op.dest.u)) },
+        Some(domain) => CopyEnd::Granted {
+            table: &domain.grants,
+            gref: GrantRef(low32(op.dest.u)),
+        },
         None => CopyEnd::Own(Mfn(op.dest.u)),
     };
     call.domain.grants.copy(&mapper(call), from, to, range)
@@ -180,7 +236,11 @@ fn copy_bytes<M: Machine>(call: &Call<'_, M>, op: &GnttabCopy) -> Result<(), Gra
 
 fn swap<M: Machine>(call: &Call<'_, M>, at: u64) -> Result<(), Errno> {
     let mut op = call.read::<GnttabSwapGrantRef>(at)?;
-    op.status = GrantStatus::of(&call.domain.grants.swap(call.m, GrantRef(op.ref_a), GrantRef(op.ref_b)));
+    op.status = GrantStatus::of(&call.domain.grants.swap(
+        call.m,
+        GrantRef(op.ref_a),
+        GrantRef(op.ref_b),
+    ));
     call.write(at, &op)
 }
 
@@ -245,5 +305,9 @@ fn single<M: Machine>(call: &Call<'_, M>, cmd: u32, at: u64) -> Result<(), Errno
 
 /// The status for a domain that cannot be named.
 fn refused(e: Errno) -> i16 {
-    if e == Errno::EPERM { GNTST_permission_denied } else { GNTST_bad_domain }
+    if e == Errno::EPERM {
+        GNTST_permission_denied
+    } else {
+        GNTST_bad_domain
+    }
 }

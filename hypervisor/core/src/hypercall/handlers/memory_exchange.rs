@@ -21,7 +21,10 @@ use crate::units::{DomId, Mfn};
 
 /// `memory_op(XENMEM_exchange, arg)`.
 pub(super) fn exchange<M: Machine>(call: &Call<'_, M>, arg: u64) -> Outcome {
-    let (exchange, shape) = match call.read::<XenMemoryExchange>(arg).and_then(|e| Ok((e, shape(call, &e)?))) {
+    let (exchange, shape) = match call
+        .read::<XenMemoryExchange>(arg)
+        .and_then(|e| Ok((e, shape(call, &e)?)))
+    {
         Ok(found) => found,
         Err(e) => return Err::<u64, _>(e).into(),
     };
@@ -76,7 +79,15 @@ fn shape<M: Machine>(call: &Call<'_, M>, e: &XenMemoryExchange) -> Result<Shape,
         && chunks << outputs_order == get.nr_extents
         && e.nr_exchanged <= give.nr_extents
         && e.nr_exchanged.is_multiple_of(1 << inputs_order);
-    if sound { Ok(Shape { chunks, inputs_order, outputs_order }) } else { Err(Errno::EINVAL) }
+    if sound {
+        Ok(Shape {
+            chunks,
+            inputs_order,
+            outputs_order,
+        })
+    } else {
+        Err(Errno::EINVAL)
+    }
 }
 
 /// Exchanges one chunk, or changes nothing.
@@ -91,12 +102,18 @@ fn one_chunk<M: Machine>(
     let old = read_list(call, e.input.extent_start, chunk, shape.inputs_order)?;
     let pfns = read_list(call, e.output.extent_start, chunk, shape.outputs_order)?;
     let mut new = Vec::new();
-    new.try_reserve_exact(pfns.len()).map_err(|_| Errno::ENOMEM)?;
+    new.try_reserve_exact(pfns.len())
+        .map_err(|_| Errno::ENOMEM)?;
 
     let mut state = domain.mm.lock();
     let mut mm = DomainMm::new(m.frames(), m, &mut state);
-    let frames = |extent: u64| (0..1u64 << e.input.extent_order).map(move |n| Mfn(extent.wrapping_add(n)));
-    if !old.iter().flat_map(|extent| frames(*extent)).all(|mfn| is_unused(m.frames().word(mfn), domain.id)) {
+    let frames =
+        |extent: u64| (0..1u64 << e.input.extent_order).map(move |n| Mfn(extent.wrapping_add(n)));
+    if !old
+        .iter()
+        .flat_map(|extent| frames(*extent))
+        .all(|mfn| is_unused(m.frames().word(mfn), domain.id))
+    {
         return Err(Errno::EINVAL);
     }
     let bits = address_bits(e.output.mem_flags);
@@ -104,13 +121,16 @@ fn one_chunk<M: Machine>(
         match m.alloc_frames(e.output.extent_order, bits) {
             Some(mfn) => new.push(mfn),
             None => {
-                new.iter().for_each(|mfn| m.free_frames(*mfn, e.output.extent_order));
+                new.iter()
+                    .for_each(|mfn| m.free_frames(*mfn, e.output.extent_order));
                 return Err(Errno::ENOMEM);
             }
         }
     }
     // The new ones count at once, the old ones until they are free: a moment too much, never too little.
-    domain.tot_pages.fetch_add((pfns.len() as u64) << e.output.extent_order, SeqCst);
+    domain
+        .tot_pages
+        .fetch_add((pfns.len() as u64) << e.output.extent_order, SeqCst);
     // A frame can have come into use since we looked (by a grant, say): then it is freed when that ends. One that is
     // listed twice, or was given back meanwhile, is the guest's own loss.
     let mut lost = false;
@@ -120,15 +140,21 @@ fn one_chunk<M: Machine>(
     drop(mm);
     drop(state);
     if lost {
-        new.iter().for_each(|mfn| m.free_frames(*mfn, e.output.extent_order));
-        domain.tot_pages.fetch_sub((pfns.len() as u64) << e.output.extent_order, SeqCst);
+        new.iter()
+            .for_each(|mfn| m.free_frames(*mfn, e.output.extent_order));
+        domain
+            .tot_pages
+            .fetch_sub((pfns.len() as u64) << e.output.extent_order, SeqCst);
         return Err(Errno::EINVAL);
     }
     for (mfn, pfn) in new.iter().zip(&pfns) {
         give(m, domain, *mfn, e.output.extent_order, *pfn)?;
     }
     for (mfn, n) in new.iter().zip(0..) {
-        call.write(element(e.output.extent_start, (chunk << shape.outputs_order) + n, 8), &mfn.0)?;
+        call.write(
+            element(e.output.extent_start, (chunk << shape.outputs_order) + n, 8),
+            &mfn.0,
+        )?;
     }
     Ok(())
 }
@@ -139,9 +165,16 @@ fn is_unused(word: Word, owner: DomId) -> bool {
 }
 
 /// The numbers in a list that belong to a chunk of 2^`order`.
-fn read_list<M: Machine>(call: &Call<'_, M>, list: u64, chunk: u64, order: u32) -> Result<Vec<u64>, Errno> {
+fn read_list<M: Machine>(
+    call: &Call<'_, M>,
+    list: u64,
+    chunk: u64,
+    order: u32,
+) -> Result<Vec<u64>, Errno> {
     let mut numbers = Vec::new();
-    numbers.try_reserve_exact(1 << order).map_err(|_| Errno::ENOMEM)?;
+    numbers
+        .try_reserve_exact(1 << order)
+        .map_err(|_| Errno::ENOMEM)?;
     for n in 0..1u64 << order {
         numbers.push(call.read(element(list, (chunk << order) + n, 8))?);
     }

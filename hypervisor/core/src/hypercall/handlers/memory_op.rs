@@ -48,7 +48,11 @@ pub fn memory_op<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
 
 /// The highest order of an extent that the caller may name.
 pub(super) fn max_order<M: Machine>(call: &Call<'_, M>) -> u32 {
-    if call.domain.is_privileged { MAX_ORDER_DOM0 } else { MAX_ORDER }
+    if call.domain.is_privileged {
+        MAX_ORDER_DOM0
+    } else {
+        MAX_ORDER
+    }
 }
 
 /// The address width that a reservation's flags ask for.
@@ -64,7 +68,10 @@ fn reservation<M: Machine>(call: &Call<'_, M>, op: u32, start: u64, arg: u64) ->
     let Ok(asked) = call.read::<XenMemoryReservation>(arg) else {
         return Outcome::Done(start);
     };
-    if asked.nr_extents > MAX_EXTENTS || start >= asked.nr_extents || asked.extent_order > max_order(call) {
+    if asked.nr_extents > MAX_EXTENTS
+        || start >= asked.nr_extents
+        || asked.extent_order > max_order(call)
+    {
         return Outcome::Done(start);
     }
     let Ok(domain) = call.target(asked.domid) else {
@@ -102,7 +109,12 @@ fn populate<M: Machine>(
     at: u64,
 ) -> Result<(), MmuError> {
     let pfn = call.read::<u64>(at).map_err(|_| FAILED)?;
-    let mfn = allocate(call.m, domain, asked.extent_order, address_bits(asked.mem_flags))?;
+    let mfn = allocate(
+        call.m,
+        domain,
+        asked.extent_order,
+        address_bits(asked.mem_flags),
+    )?;
     give(call.m, domain, mfn, asked.extent_order, pfn)?;
     call.write(at, &mfn.0).map_err(|_| FAILED)
 }
@@ -114,7 +126,12 @@ fn increase<M: Machine>(
     asked: &XenMemoryReservation,
     at: u64,
 ) -> Result<(), MmuError> {
-    let mfn = allocate(call.m, domain, asked.extent_order, address_bits(asked.mem_flags))?;
+    let mfn = allocate(
+        call.m,
+        domain,
+        asked.extent_order,
+        address_bits(asked.mem_flags),
+    )?;
     give(call.m, domain, mfn, asked.extent_order, INVALID_PFN)?;
     if asked.extent_start == 0 {
         return Ok(());
@@ -123,7 +140,12 @@ fn increase<M: Machine>(
 }
 
 /// Takes an extent from the domain.
-fn decrease<M: Machine>(call: &Call<'_, M>, domain: &Domain, order: u32, at: u64) -> Result<(), MmuError> {
+fn decrease<M: Machine>(
+    call: &Call<'_, M>,
+    domain: &Domain,
+    order: u32,
+    at: u64,
+) -> Result<(), MmuError> {
     let first = call.read::<u64>(at).map_err(|_| FAILED)?;
     let mut state = domain.mm.lock();
     let mut mm = DomainMm::new(call.m.frames(), call.m, &mut state);
@@ -137,11 +159,19 @@ fn decrease<M: Machine>(call: &Call<'_, M>, domain: &Domain, order: u32, at: u64
 ///
 /// # Errors
 /// It has all it may have, or there are none.
-pub(super) fn allocate<M: Machine>(m: &M, domain: &Domain, order: u32, address_bits: u32) -> Result<Mfn, MmuError> {
+pub(super) fn allocate<M: Machine>(
+    m: &M,
+    domain: &Domain,
+    order: u32,
+    address_bits: u32,
+) -> Result<Mfn, MmuError> {
     let count = 1u64 << order;
     let max = domain.max_pages.load(Relaxed);
     let more = |tot: u64| tot.checked_add(count).filter(|tot| *tot <= max);
-    domain.tot_pages.fetch_update(SeqCst, SeqCst, more).map_err(|_| FAILED)?;
+    domain
+        .tot_pages
+        .fetch_update(SeqCst, SeqCst, more)
+        .map_err(|_| FAILED)?;
     m.alloc_frames(order, address_bits).ok_or_else(|| {
         domain.tot_pages.fetch_sub(count, SeqCst);
         FAILED
@@ -152,12 +182,28 @@ pub(super) fn allocate<M: Machine>(m: &M, domain: &Domain, order: u32, address_b
 ///
 /// # Errors
 /// `Bug`, reported: the frames did not come from the allocator.
-pub(super) fn give<M: Machine>(m: &M, domain: &Domain, first: Mfn, order: u32, pfn: u64) -> Result<(), MmuError> {
+pub(super) fn give<M: Machine>(
+    m: &M,
+    domain: &Domain,
+    first: Mfn,
+    order: u32,
+    pfn: u64,
+) -> Result<(), MmuError> {
     for n in 0..1u64 << order {
         let mfn = Mfn(first.0.wrapping_add(n));
         // Named before the guest can have it: nobody else may name it meanwhile.
-        m.set_m2p(mfn, if pfn == INVALID_PFN { INVALID_PFN } else { pfn.wrapping_add(n) });
-        let assigned = m.frames().get(mfn).is_some_and(|info| info.assign(domain.id).is_ok());
+        m.set_m2p(
+            mfn,
+            if pfn == INVALID_PFN {
+                INVALID_PFN
+            } else {
+                pfn.wrapping_add(n)
+            },
+        );
+        let assigned = m
+            .frames()
+            .get(mfn)
+            .is_some_and(|info| info.assign(domain.id).is_ok());
         if !assigned {
             m.bug("the allocator gave a frame that is not private", mfn);
             return Err(MmuError::Bug);
@@ -171,7 +217,11 @@ pub(super) fn give<M: Machine>(m: &M, domain: &Domain, first: Mfn, order: u32, p
 ///
 /// # Errors
 /// `NotOwned`, `Overflow`.
-pub(super) fn surrender<M: Machine>(m: &M, mm: &mut DomainMm<'_, M>, mfn: Mfn) -> Result<(), MmuError> {
+pub(super) fn surrender<M: Machine>(
+    m: &M,
+    mm: &mut DomainMm<'_, M>,
+    mfn: Mfn,
+) -> Result<(), MmuError> {
     let refs = mm.refs();
     // Held, so that it cannot belong to another when the M2P forgets it.
     refs.hold(mfn, mm.domain())?;
@@ -189,7 +239,10 @@ fn others<M: Machine>(call: &Call<'_, M>, op: u32, arg: u64) -> Result<u64, Errn
         XENMEM_maximum_reservation => Ok(call.target(call.read(arg)?)?.max_pages.load(Relaxed)),
         XENMEM_maximum_gpfn => {
             let domain = call.target(call.read(arg)?)?;
-            let word = m.word64(domain.shared_info, QwordIndex::at_byte(shared_info_offset::MAX_PFN));
+            let word = m.word64(
+                domain.shared_info,
+                QwordIndex::at_byte(shared_info_offset::MAX_PFN),
+            );
             Ok(word.load(Relaxed).saturating_sub(1))
         }
         XENMEM_machphys_mapping => {
@@ -229,12 +282,15 @@ fn others<M: Machine>(call: &Call<'_, M>, op: u32, arg: u64) -> Result<u64, Errn
         // Claims are not kept; a domain that then finds no memory is told so page by page.
         XENMEM_claim_pages => {
             authority::Control::of(call.domain)?;
-            call.target(call.read::<XenMemoryReservation>(arg)?.domid).map(|_| 0)
+            call.target(call.read::<XenMemoryReservation>(arg)?.domid)
+                .map(|_| 0)
         }
         XENMEM_get_sharing_freed_pages | XENMEM_get_sharing_shared_pages => Ok(0),
         // For guests whose frame numbers are translated; ours see machine frames.
         XENMEM_add_to_physmap | XENMEM_add_to_physmap_batch => Err(Errno::EACCES),
-        XENMEM_machphys_compat_mfn_list | XENMEM_set_pod_target | XENMEM_get_pod_target => Err(Errno::EINVAL),
+        XENMEM_machphys_compat_mfn_list | XENMEM_set_pod_target | XENMEM_get_pod_target => {
+            Err(Errno::EINVAL)
+        }
         XENMEM_acquire_resource => {
             let control = authority::Control::of(call.domain)?;
             let mut asked = call.read::<XenMemAcquireResource>(arg)?;
@@ -247,12 +303,19 @@ fn others<M: Machine>(call: &Call<'_, M>, op: u32, arg: u64) -> Result<u64, Errn
 }
 
 /// Gives the caller the first `count` entries of its memory map.
-fn give_map<M: Machine>(call: &Call<'_, M>, mut map: XenMemoryMap, count: u32) -> Result<XenMemoryMap, Errno> {
+fn give_map<M: Machine>(
+    call: &Call<'_, M>,
+    mut map: XenMemoryMap,
+    count: u32,
+) -> Result<XenMemoryMap, Errno> {
     map.nr_entries = 0;
     for n in 0..count {
         let entry = call.domain.memory_map.lock().get(n as usize).copied();
         let Some(entry) = entry else { break };
-        call.write(element(map.buffer, u64::from(n), E820Entry::SIZE as u64), &entry)?;
+        call.write(
+            element(map.buffer, u64::from(n), E820Entry::SIZE as u64),
+            &entry,
+        )?;
         map.nr_entries = n + 1;
     }
     Ok(map)
@@ -269,9 +332,15 @@ fn set_map<M: Machine>(
         return Err(Errno::EINVAL);
     }
     let mut entries = alloc::vec::Vec::new();
-    entries.try_reserve_exact(asked.map.nr_entries as usize).map_err(|_| Errno::ENOMEM)?;
+    entries
+        .try_reserve_exact(asked.map.nr_entries as usize)
+        .map_err(|_| Errno::ENOMEM)?;
     for n in 0..asked.map.nr_entries {
-        entries.push(call.read(element(asked.map.buffer, u64::from(n), E820Entry::SIZE as u64))?);
+        entries.push(call.read(element(
+            asked.map.buffer,
+            u64::from(n),
+            E820Entry::SIZE as u64,
+        ))?);
     }
     *domain.memory_map.lock() = entries;
     Ok(())
@@ -287,15 +356,24 @@ fn acquire_resource<M: Machine>(
     if asked.pad != 0 {
         return Err(Errno::EINVAL);
     }
-    if asked.kind != XENMEM_resource_grant_table || asked.id != XENMEM_resource_grant_table_id_shared {
+    if asked.kind != XENMEM_resource_grant_table
+        || asked.id != XENMEM_resource_grant_table_id_shared
+    {
         return Err(Errno::EOPNOTSUPP);
     }
     let (_, max) = domain.grants.size();
     if asked.frame_list == 0 {
-        return if asked.nr_frames == 0 { Ok(max) } else { Err(Errno::EINVAL) };
+        return if asked.nr_frames == 0 {
+            Ok(max)
+        } else {
+            Err(Errno::EINVAL)
+        };
     }
     let first = u32::try_from(asked.frame).map_err(|_| Errno::EINVAL)?;
-    let end = first.checked_add(asked.nr_frames).filter(|end| *end <= max).ok_or(Errno::EINVAL)?;
+    let end = first
+        .checked_add(asked.nr_frames)
+        .filter(|end| *end <= max)
+        .ok_or(Errno::EINVAL)?;
     add_frames(call.m, &domain, end).map_err(|_| Errno::ENOMEM)?;
     for (index, n) in (first..end).zip(0..) {
         let mfn = domain.grants.frame(index).ok_or(Errno::EINVAL)?;
@@ -305,7 +383,10 @@ fn acquire_resource<M: Machine>(
 }
 
 /// Tells which frames hold the M2P, 2 MiB at a time.
-fn m2p_frames<M: Machine>(call: &Call<'_, M>, mut list: XenMachphysMfnList) -> Result<XenMachphysMfnList, Errno> {
+fn m2p_frames<M: Machine>(
+    call: &Call<'_, M>,
+    mut list: XenMachphysMfnList,
+) -> Result<XenMachphysMfnList, Errno> {
     let chunks = call.m.max_frame().div_ceil(M2P_ENTRIES_PER_CHUNK);
     list.nr_extents = 0;
     for n in 0..chunks.min(u64::from(list.max_extents)) {
@@ -315,4 +396,3 @@ fn m2p_frames<M: Machine>(call: &Call<'_, M>, mut list: XenMachphysMfnList) -> R
     }
     Ok(list)
 }
-

@@ -5,9 +5,7 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use rexen_abi::Plain;
 use rexen_abi::errno::Errno;
-use rexen_abi::xen::{
-    MmuUpdate, UVMF_ALL, UVMF_FLUSHTYPE_MASK, UVMF_INVLPG, UVMF_TLB_FLUSH,
-};
+use rexen_abi::xen::{MmuUpdate, UVMF_ALL, UVMF_FLUSHTYPE_MASK, UVMF_INVLPG, UVMF_TLB_FLUSH};
 
 use super::args::{all_vcpus, data_owner, element, low16, low32, vcpu_mask};
 use crate::domain::Domain;
@@ -39,7 +37,14 @@ impl Progress {
     pub fn new(args: [u64; 5]) -> Self {
         let [list, count, done_at, foreign, _] = args;
         let count = low32(count);
-        Progress { list, count: count & !PREEMPTED, done_at, foreign, done: 0, was_preempted: count & PREEMPTED != 0 }
+        Progress {
+            list,
+            count: count & !PREEMPTED,
+            done_at,
+            foreign,
+            done: 0,
+            was_preempted: count & PREEMPTED != 0,
+        }
     }
 
     #[inline]
@@ -49,7 +54,12 @@ impl Progress {
 
     /// Tells the caller how many were done, if it wants to know, and ends the hypercall or this turn of it.
     #[inline]
-    pub fn finish<M: Machine>(self, call: &Call<'_, M>, size: u64, result: Result<(), MmuOrErrno>) -> Outcome {
+    pub fn finish<M: Machine>(
+        self,
+        call: &Call<'_, M>,
+        size: u64,
+        result: Result<(), MmuOrErrno>,
+    ) -> Outcome {
         if self.done_at != 0 {
             self.report(call);
         }
@@ -66,7 +76,11 @@ impl Progress {
 
     #[cold]
     fn report<M: Machine>(&self, call: &Call<'_, M>) {
-        let before = if self.was_preempted { call.read::<u32>(self.done_at).unwrap_or(0) } else { 0 };
+        let before = if self.was_preempted {
+            call.read::<u32>(self.done_at).unwrap_or(0)
+        } else {
+            0
+        };
         // The requests are done whether or not the guest can be told.
         let _ = call.write(self.done_at, &before.wrapping_add(self.done));
     }
@@ -112,7 +126,13 @@ fn run<M: Machine>(call: &Call<'_, M>, progress: &mut Progress) -> Result<(), Mm
     if progress.count == 1 {
         // Nearly all calls are of one request.
         let request = call.read::<MmuUpdate>(progress.list)?;
-        return apply(call, tables, data, core::slice::from_ref(&request), progress);
+        return apply(
+            call,
+            tables,
+            data,
+            core::slice::from_ref(&request),
+            progress,
+        );
     }
     if progress.count == 0 {
         return settle(call, tables);
@@ -125,8 +145,19 @@ fn run<M: Machine>(call: &Call<'_, M>, progress: &mut Progress) -> Result<(), Mm
         }
         let mut requests = [MmuUpdate::ZERO; BATCH];
         let wanted = (progress.left() as usize).min(BATCH);
-        let got = copy_batch(call, element(progress.list, u64::from(progress.done), 16), &mut requests, wanted)?;
-        apply(call, tables, data, requests.get(..got).unwrap_or_default(), progress)?;
+        let got = copy_batch(
+            call,
+            element(progress.list, u64::from(progress.done), 16),
+            &mut requests,
+            wanted,
+        )?;
+        apply(
+            call,
+            tables,
+            data,
+            requests.get(..got).unwrap_or_default(),
+            progress,
+        )?;
     }
     Ok(())
 }
@@ -140,11 +171,25 @@ fn copy_batch<M: Machine>(
 ) -> Result<usize, Errno> {
     let mut bytes = [0; BATCH * MmuUpdate::SIZE];
     let mut got = wanted;
-    if call.m.copy_in(from, bytes.get_mut(..wanted * MmuUpdate::SIZE).ok_or(Errno::EINVAL)?).is_err() {
-        call.m.copy_in(from, bytes.get_mut(..MmuUpdate::SIZE).ok_or(Errno::EINVAL)?)?;
+    if call
+        .m
+        .copy_in(
+            from,
+            bytes
+                .get_mut(..wanted * MmuUpdate::SIZE)
+                .ok_or(Errno::EINVAL)?,
+        )
+        .is_err()
+    {
+        call.m
+            .copy_in(from, bytes.get_mut(..MmuUpdate::SIZE).ok_or(Errno::EINVAL)?)?;
         got = 1;
     }
-    for (request, bytes) in requests.iter_mut().zip(bytes.chunks_exact(MmuUpdate::SIZE)).take(got) {
+    for (request, bytes) in requests
+        .iter_mut()
+        .zip(bytes.chunks_exact(MmuUpdate::SIZE))
+        .take(got)
+    {
         request.fill(bytes).ok_or(Errno::EFAULT)?;
     }
     Ok(got)
@@ -179,7 +224,10 @@ pub(super) fn settle<M: Machine>(call: &Call<'_, M>, tables: &Domain) -> Result<
 
 /// Whose page tables: the caller's for 0, else those of domain `id_plus_1` - 1.
 #[inline]
-fn table_owner<M: Machine>(call: &Call<'_, M>, id_plus_1: u16) -> Result<Option<Arc<Domain>>, Errno> {
+fn table_owner<M: Machine>(
+    call: &Call<'_, M>,
+    id_plus_1: u16,
+) -> Result<Option<Arc<Domain>>, Errno> {
     match id_plus_1.checked_sub(1) {
         None => Ok(None),
         Some(id) if DomId(id) == call.domain.id => Ok(None),

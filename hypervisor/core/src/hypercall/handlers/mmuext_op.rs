@@ -7,7 +7,9 @@ use rexen_abi::Plain;
 use rexen_abi::errno::Errno;
 use rexen_abi::xen::*;
 
-use super::args::{all_vcpus, canonical, data_owner, element, frame_or_none, low16, low32, vcpu_mask};
+use super::args::{
+    all_vcpus, canonical, data_owner, element, frame_or_none, low16, low32, vcpu_mask,
+};
 use super::mmu_update::{MmuOrErrno, Progress, settle};
 use crate::domain::{Domain, Ldt};
 use crate::hypercall::{Call, Machine, Outcome, authority};
@@ -29,18 +31,31 @@ pub fn mmuext_op<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
 #[inline]
 fn run<M: Machine>(call: &Call<'_, M>, progress: &mut Progress) -> Result<(), MmuOrErrno> {
     let owner = data_owner(call, low16(progress.foreign))?;
-    let other = if owner == call.domain.id { None } else { call.m.domain(owner) };
+    let other = if owner == call.domain.id {
+        None
+    } else {
+        call.m.domain(owner)
+    };
     // Only operations on tables leave anything to settle; a continuation may have such a rest.
     let mut tables_changed = progress.left() == 0;
     while progress.left() != 0 {
-        if progress.done != 0 && progress.done.is_multiple_of(OPS_PER_LOOK) && call.m.should_stop() {
+        if progress.done != 0 && progress.done.is_multiple_of(OPS_PER_LOOK) && call.m.should_stop()
+        {
             return Err(MmuOrErrno::Again);
         }
-        let op = call.read::<MmuextOp>(element(progress.list, u64::from(progress.done), MmuextOp::SIZE as u64))?;
+        let op = call.read::<MmuextOp>(element(
+            progress.list,
+            u64::from(progress.done),
+            MmuextOp::SIZE as u64,
+        ))?;
         tables_changed |= one(call, &op, owner, &other)?;
         progress.done += 1;
     }
-    if tables_changed { settle(call, other.as_deref().unwrap_or(call.domain)) } else { Ok(()) }
+    if tables_changed {
+        settle(call, other.as_deref().unwrap_or(call.domain))
+    } else {
+        Ok(())
+    }
 }
 
 /// Carries out one operation; tells whether it may have let tables go.
@@ -56,11 +71,15 @@ fn one<M: Machine>(
         MMUEXT_NEW_BASEPTR => {
             own(call, owner)?;
             drop_ldt_pages(call);
-            return new_base(call, &call.vcpu.kernel_l4, Some(mfn), |m| m.load_base(call.vcpu));
+            return new_base(call, &call.vcpu.kernel_l4, Some(mfn), |m| {
+                m.load_base(call.vcpu)
+            });
         }
         MMUEXT_NEW_USER_BASEPTR => {
             own(call, owner)?;
-            return new_base(call, &call.vcpu.user_l4, frame_or_none(mfn.0), |m| m.entry_changed(call.vcpu));
+            return new_base(call, &call.vcpu.user_l4, frame_or_none(mfn.0), |m| {
+                m.entry_changed(call.vcpu)
+            });
         }
         MMUEXT_TLB_FLUSH_LOCAL => {
             own(call, owner)?;
@@ -73,7 +92,8 @@ fn one<M: Machine>(
         MMUEXT_TLB_FLUSH_MULTI | MMUEXT_INVLPG_MULTI => {
             own(call, owner)?;
             let gva = (op.cmd == MMUEXT_INVLPG_MULTI).then_some(op.arg1);
-            call.m.flush_vcpus(call.domain, vcpu_mask(call, op.arg2)?, gva);
+            call.m
+                .flush_vcpus(call.domain, vcpu_mask(call, op.arg2)?, gva);
         }
         MMUEXT_TLB_FLUSH_ALL | MMUEXT_INVLPG_ALL => {
             own(call, owner)?;
@@ -109,11 +129,18 @@ fn one<M: Machine>(
 /// EPERM: the operation is on the caller's own vcpu, and cannot name another domain.
 #[inline]
 fn own<M: Machine>(call: &Call<'_, M>, owner: DomId) -> Result<(), Errno> {
-    if owner == call.domain.id { Ok(()) } else { Err(Errno::EPERM) }
+    if owner == call.domain.id {
+        Ok(())
+    } else {
+        Err(Errno::EPERM)
+    }
 }
 
 fn refs<'a, M: Machine>(call: &Call<'a, M>) -> Refs<'a, M> {
-    Refs { frames: call.m.frames(), host: call.m }
+    Refs {
+        frames: call.m.frames(),
+        host: call.m,
+    }
 }
 
 /// Does something to the page tables of `owner`.
@@ -164,7 +191,9 @@ fn new_base<M: Machine>(
 pub fn load_kernel_base<M: Machine>(call: &Call<'_, M>, mfn: Mfn) -> Result<(), Errno> {
     drop_ldt_pages(call);
     loop {
-        match new_base(call, &call.vcpu.kernel_l4, Some(mfn), |m| m.load_base(call.vcpu)) {
+        match new_base(call, &call.vcpu.kernel_l4, Some(mfn), |m| {
+            m.load_base(call.vcpu)
+        }) {
             Ok(_) => return Ok(()),
             // An instruction cannot be continued; a table that was never validated before is rare here.
             Err(MmuOrErrno::Again) => {}
@@ -180,7 +209,10 @@ fn drop_ldt_pages<M: Machine>(call: &Call<'_, M>) {
     if ldt.entries == 0 || ldt.frames.iter().all(Option::is_none) {
         return;
     }
-    let emptied = Ldt { frames: [None; 16], ..*ldt };
+    let emptied = Ldt {
+        frames: [None; 16],
+        ..*ldt
+    };
     let old = core::mem::replace(&mut *ldt, emptied);
     drop(ldt);
     call.m.load_ldt(call.vcpu);
@@ -195,7 +227,11 @@ fn set_ldt<M: Machine>(call: &Call<'_, M>, base: u64, entries: u32) -> Result<()
     if entries != 0 && (canonical(base).is_err() || canonical(last).is_err() || last < base) {
         return Err(Errno::EINVAL);
     }
-    let new = Ldt { base, entries, frames: [None; 16] };
+    let new = Ldt {
+        base,
+        entries,
+        frames: [None; 16],
+    };
     let old = core::mem::replace(&mut *call.vcpu.ldt.lock(), new);
     if old.entries == 0 && entries == 0 {
         return Ok(());

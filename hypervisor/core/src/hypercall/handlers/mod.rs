@@ -2,7 +2,10 @@
 //!
 //! Each file names the section of the public headers that it implements. Which number leads where is in `table.rs`.
 
-#![allow(non_upper_case_globals, reason = "patterns name the headers' constants, in their spelling")]
+#![allow(
+    non_upper_case_globals,
+    reason = "patterns name the headers' constants, in their spelling"
+)]
 
 mod args;
 pub mod callbacks;

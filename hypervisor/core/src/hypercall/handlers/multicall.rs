@@ -41,7 +41,15 @@ fn one<M: Machine>(call: &Call<'_, M>, at: u64) -> Result<Outcome, Errno> {
         Outcome::Done(Errno::EINVAL.to_rax())
     } else {
         let [a, b, c, d, e, _] = entry.args;
-        table::dispatch(&mut Call { m: call.m, domain: call.domain, vcpu: call.vcpu, args: [a, b, c, d, e] }, number)
+        table::dispatch(
+            &mut Call {
+                m: call.m,
+                domain: call.domain,
+                vcpu: call.vcpu,
+                args: [a, b, c, d, e],
+            },
+            number,
+        )
     };
     match outcome {
         Outcome::Done(result) => call.write(element(at, RESULT, 1), &result)?,

@@ -33,7 +33,10 @@ pub fn physdev_op<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
 }
 
 fn set_iopl<M: Machine>(call: &Call<'_, M>, iopl: u32) -> Result<(), Errno> {
-    let iopl = u8::try_from(iopl).ok().filter(|level| *level <= 3).ok_or(Errno::EINVAL)?;
+    let iopl = u8::try_from(iopl)
+        .ok()
+        .filter(|level| *level <= 3)
+        .ok_or(Errno::EINVAL)?;
     call.vcpu.iopl.store(iopl, Relaxed);
     Ok(())
 }
@@ -42,7 +45,10 @@ fn set_iobitmap<M: Machine>(call: &Call<'_, M>, place: &PhysdevSetIobitmap) -> R
     if place.nr_ports > NR_PORTS {
         return Err(Errno::EINVAL);
     }
-    *call.vcpu.port_bitmap.lock() = PortBitmapPlace { address: place.bitmap, nr_ports: place.nr_ports };
+    *call.vcpu.port_bitmap.lock() = PortBitmapPlace {
+        address: place.bitmap,
+        nr_ports: place.nr_ports,
+    };
     Ok(())
 }
 
@@ -58,17 +64,28 @@ fn eoi<M: Machine>(call: &Call<'_, M>, pirq: Pirq) -> Result<(), Errno> {
     Ok(())
 }
 
-fn of_hardware<M: Machine>(call: &Call<'_, M>, cmd: u32, arg: u64, _: Hardware) -> Result<(), Errno> {
+fn of_hardware<M: Machine>(
+    call: &Call<'_, M>,
+    cmd: u32,
+    arg: u64,
+    _: Hardware,
+) -> Result<(), Errno> {
     let m = call.m;
     match cmd {
         PHYSDEVOP_irq_status_query => {
             let mut op = call.read::<PhysdevIrqStatusQuery>(arg)?;
-            op.flags = if needs_eoi(m, Pirq(op.irq)) { XENIRQSTAT_needs_eoi } else { 0 };
+            op.flags = if needs_eoi(m, Pirq(op.irq)) {
+                XENIRQSTAT_needs_eoi
+            } else {
+                0
+            };
             call.write(arg, &op)
         }
         PHYSDEVOP_apic_read => {
             let mut op = call.read::<PhysdevApic>(arg)?;
-            op.value = m.ioapic_read(op.apic_physbase, op.reg).ok_or(Errno::EINVAL)?;
+            op.value = m
+                .ioapic_read(op.apic_physbase, op.reg)
+                .ok_or(Errno::EINVAL)?;
             call.write(arg, &op)
         }
         PHYSDEVOP_apic_write => apic_write(m, &call.read(arg)?),
@@ -153,13 +170,22 @@ fn apic_write<M: Machine>(m: &M, op: &PhysdevApic) -> Result<(), Errno> {
 fn map_pirq<M: Machine>(call: &Call<'_, M>, op: &PhysdevMapPirq) -> Result<i32, Errno> {
     if DomId(op.domid) != DomId::SELF && DomId(op.domid) != call.domain.id {
         // Devices are not given to other domains yet.
-        return Err(if call.m.domain(DomId(op.domid)).is_some() { Errno::EOPNOTSUPP } else { Errno::ESRCH });
+        return Err(if call.m.domain(DomId(op.domid)).is_some() {
+            Errno::EOPNOTSUPP
+        } else {
+            Errno::ESRCH
+        });
     }
     match op.kind {
         MAP_PIRQ_TYPE_GSI => {
-            let gsi = u32::try_from(op.index).ok().filter(|gsi| *gsi < call.m.nr_gsis()).ok_or(Errno::EINVAL)?;
+            let gsi = u32::try_from(op.index)
+                .ok()
+                .filter(|gsi| *gsi < call.m.nr_gsis())
+                .ok_or(Errno::EINVAL)?;
             match op.pirq {
-                wanted if wanted < 0 || wanted == op.index => i32::try_from(gsi).map_err(|_| Errno::EINVAL),
+                wanted if wanted < 0 || wanted == op.index => {
+                    i32::try_from(gsi).map_err(|_| Errno::EINVAL)
+                }
                 _ => Err(Errno::EINVAL),
             }
         }
@@ -175,13 +201,21 @@ fn map_pirq<M: Machine>(call: &Call<'_, M>, op: &PhysdevMapPirq) -> Result<i32, 
 
 /// The MSI that a map_pirq asks for.
 fn msi(op: &PhysdevMapPirq) -> Result<MsiRequest, Errno> {
-    let segment = if op.kind == MAP_PIRQ_TYPE_MSI_SEG { op.bus.cast_unsigned() >> 16 } else { 0 };
+    let segment = if op.kind == MAP_PIRQ_TYPE_MSI_SEG {
+        op.bus.cast_unsigned() >> 16
+    } else {
+        0
+    };
     let small = |value: u32| u16::try_from(value).map_err(|_| Errno::EINVAL);
     Ok(MsiRequest {
         segment: small(segment)?,
         bus: (op.bus & 0xff) as u8,
         devfn: (op.devfn & 0xff) as u8,
-        entry: if op.table_base == 0 { 0 } else { small(op.entry_nr.cast_unsigned())? },
+        entry: if op.table_base == 0 {
+            0
+        } else {
+            small(op.entry_nr.cast_unsigned())?
+        },
         table_base: op.table_base,
     })
 }
@@ -201,7 +235,10 @@ fn unmap_pirq<M: Machine>(call: &Call<'_, M>, op: &PhysdevUnmapPirq) -> Result<(
 }
 
 fn setup_gsi<M: Machine>(m: &M, op: &PhysdevSetupGsi) -> Result<(), Errno> {
-    let gsi = u32::try_from(op.gsi).ok().filter(|gsi| *gsi < m.nr_gsis()).ok_or(Errno::EINVAL)?;
+    let gsi = u32::try_from(op.gsi)
+        .ok()
+        .filter(|gsi| *gsi < m.nr_gsis())
+        .ok_or(Errno::EINVAL)?;
     m.setup_gsi(gsi, op.triggering != 0, op.polarity != 0)
 }
 
@@ -211,12 +248,23 @@ pub(super) fn needs_eoi<M: Machine>(m: &M, pirq: Pirq) -> bool {
 }
 
 /// Takes the guest's frame for the bitmap of pirqs that need PHYSDEVOP_eoi.
-fn set_eoi_map<M: Machine>(call: &Call<'_, M>, place: PhysdevPirqEoiGmfn, unmasks: bool) -> Result<(), Errno> {
+fn set_eoi_map<M: Machine>(
+    call: &Call<'_, M>,
+    place: PhysdevPirqEoiGmfn,
+    unmasks: bool,
+) -> Result<(), Errno> {
     let (m, domain, mfn) = (call.m, call.domain, Mfn(place.gmfn));
-    let refs = Refs { frames: m.frames(), host: m };
+    let refs = Refs {
+        frames: m.frames(),
+        host: m,
+    };
     refs.hold_writable(mfn, domain.id)?;
     let map = mfn.0 << 1 | u64::from(unmasks);
-    if domain.pirq_eoi_map.compare_exchange(0, map, SeqCst, SeqCst).is_err() {
+    if domain
+        .pirq_eoi_map
+        .compare_exchange(0, map, SeqCst, SeqCst)
+        .is_err()
+    {
         refs.release_writable(mfn);
         return Err(Errno::EBUSY);
     }

@@ -54,7 +54,9 @@ fn act<M: Machine>(call: &Call<'_, M>) -> Result<(), Errno> {
         }
         // CPUs stay up; their frequency and idle states are the firmware's.
         XENPF_cpu_online => Ok(()),
-        XENPF_cpu_offline | XENPF_cpu_hotadd | XENPF_mem_hotadd | XENPF_core_parking => Err(Errno::EOPNOTSUPP),
+        XENPF_cpu_offline | XENPF_cpu_hotadd | XENPF_mem_hotadd | XENPF_core_parking => {
+            Err(Errno::EOPNOTSUPP)
+        }
         _ => Err(Errno::ENOSYS),
     }
 }
@@ -63,7 +65,12 @@ fn member<T: Plain>(op: &XenPlatformOp) -> Result<T, Errno> {
     T::read(&op.u).ok_or(Errno::EINVAL)
 }
 
-fn set_time<M: Machine>(call: &Call<'_, M>, secs: u64, nsecs: u32, system_time: u64) -> Result<(), Errno> {
+fn set_time<M: Machine>(
+    call: &Call<'_, M>,
+    secs: u64,
+    nsecs: u32,
+    system_time: u64,
+) -> Result<(), Errno> {
     let clock = Wallclock::try_new(secs, nsecs, Nanos(system_time)).ok_or(Errno::EINVAL)?;
     call.m.set_wall_clock(clock.secs, clock.nsecs);
     Ok(())
@@ -73,7 +80,11 @@ fn set_time<M: Machine>(call: &Call<'_, M>, secs: u64, nsecs: u32, system_time: 
 fn firmware_info(mut info: XenpfFirmwareInfo) -> Result<XenpfFirmwareInfo, Errno> {
     match info.kind {
         XEN_FW_DISK_INFO | XEN_FW_DISK_MBR_SIGNATURE | XEN_FW_VBEDDC_INFO => {
-            Err(if info.index == 0 && info.kind == XEN_FW_VBEDDC_INFO { Errno::EINVAL } else { Errno::ESRCH })
+            Err(if info.index == 0 && info.kind == XEN_FW_VBEDDC_INFO {
+                Errno::EINVAL
+            } else {
+                Errno::ESRCH
+            })
         }
         XEN_FW_EFI_INFO => Err(Errno::EINVAL),
         XEN_FW_KBD_SHIFT_FLAGS => {
@@ -84,19 +95,28 @@ fn firmware_info(mut info: XenpfFirmwareInfo) -> Result<XenpfFirmwareInfo, Errno
     }
 }
 
-fn enter_acpi_sleep<M: Machine>(call: &Call<'_, M>, asked: &XenpfEnterAcpiSleep) -> Result<(), Errno> {
+fn enter_acpi_sleep<M: Machine>(
+    call: &Call<'_, M>,
+    asked: &XenpfEnterAcpiSleep,
+) -> Result<(), Errno> {
     if asked.flags & !XENPF_ACPI_SLEEP_EXTENDED != 0 {
         return Err(Errno::EINVAL);
     }
     if asked.sleep_state != SOFT_OFF || asked.flags != 0 {
         return Err(Errno::EOPNOTSUPP);
     }
-    call.m.power(PowerAction::Off { pm1a: asked.val_a, pm1b: asked.val_b });
+    call.m.power(PowerAction::Off {
+        pm1a: asked.val_a,
+        pm1b: asked.val_b,
+    });
     Ok(())
 }
 
 /// Gives the idle times of the CPUs in the guest's bitmap, and clears those that are not up.
-fn idle_times<M: Machine>(call: &Call<'_, M>, mut asked: XenpfGetidletime) -> Result<XenpfGetidletime, Errno> {
+fn idle_times<M: Machine>(
+    call: &Call<'_, M>,
+    mut asked: XenpfGetidletime,
+) -> Result<XenpfGetidletime, Errno> {
     let bytes = asked.cpumap_nr_cpus.min(call.m.nr_cpus()).div_ceil(8);
     for n in 0..bytes {
         let at = element(asked.cpumap_bitmap, u64::from(n), 1);
@@ -105,7 +125,10 @@ fn idle_times<M: Machine>(call: &Call<'_, M>, mut asked: XenpfGetidletime) -> Re
         for bit in (0..8).filter(|bit| wanted & 1 << bit != 0) {
             let cpu = n * 8 + bit;
             if cpu < call.m.nr_cpus() && cpu < asked.cpumap_nr_cpus {
-                call.write(element(asked.idletime, u64::from(cpu), 8), &call.m.idle_time(CpuId(cpu)).0)?;
+                call.write(
+                    element(asked.idletime, u64::from(cpu), 8),
+                    &call.m.idle_time(CpuId(cpu)).0,
+                )?;
                 known |= 1 << bit;
             }
         }
@@ -123,4 +146,3 @@ fn cpu_info<M: Machine>(m: &M, mut info: XenpfPcpuinfo) -> XenpfPcpuinfo {
     };
     info
 }
-

@@ -35,7 +35,9 @@ fn others<M: Machine>(call: &Call<'_, M>) -> Result<u64, Errno> {
         }
         SCHEDOP_shutdown_code => {
             let asked = call.read::<SchedShutdown>(arg)?;
-            call.domain.latched_reason.store(asked.reason & 0xff, Relaxed);
+            call.domain
+                .latched_reason
+                .store(asked.reason & 0xff, Relaxed);
         }
         SCHEDOP_remote_shutdown => {
             let asked = call.read::<SchedRemoteShutdown>(arg)?;

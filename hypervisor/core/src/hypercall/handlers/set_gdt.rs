@@ -36,11 +36,17 @@ fn replace<M: Machine>(call: &Call<'_, M>) -> Result<(), MmuOrErrno> {
 ///
 /// # Errors
 /// EINVAL: too many entries. What `frame` returns.
-pub(super) fn read_gdt(entries: u32, mut frame: impl FnMut(u64) -> Result<u64, Errno>) -> Result<Gdt, Errno> {
+pub(super) fn read_gdt(
+    entries: u32,
+    mut frame: impl FnMut(u64) -> Result<u64, Errno>,
+) -> Result<Gdt, Errno> {
     if entries as usize > FIRST_RESERVED_GDT_ENTRY {
         return Err(Errno::EINVAL);
     }
-    let mut gdt = Gdt { entries, ..Gdt::default() };
+    let mut gdt = Gdt {
+        entries,
+        ..Gdt::default()
+    };
     for (n, slot) in (0..entries.div_ceil(PER_PAGE)).zip(&mut gdt.frames) {
         *slot = Mfn(frame(u64::from(n))?);
     }
@@ -49,7 +55,9 @@ pub(super) fn read_gdt(entries: u32, mut frame: impl FnMut(u64) -> Result<u64, E
 
 /// The frames that a GDT uses.
 fn frames(gdt: &Gdt) -> &[Mfn] {
-    gdt.frames.get(..gdt.entries.div_ceil(PER_PAGE) as usize).unwrap_or(&gdt.frames)
+    gdt.frames
+        .get(..gdt.entries.div_ceil(PER_PAGE) as usize)
+        .unwrap_or(&gdt.frames)
 }
 
 /// Holds all frames of `gdt` as descriptor pages, or none.

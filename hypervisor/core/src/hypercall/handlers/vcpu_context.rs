@@ -32,7 +32,10 @@ const MXCSR_ALLOWED: u32 = 0xffff;
 /// Reads the member of the guest's structure at `$at` that is called `$field`.
 macro_rules! member {
     ($m:expr, $at:expr, $field:ident) => {
-        read($m, element($at, offset_of!(VcpuGuestContext, $field) as u64, 1))?
+        read(
+            $m,
+            element($at, offset_of!(VcpuGuestContext, $field) as u64, 1),
+        )?
     };
 }
 
@@ -40,7 +43,12 @@ macro_rules! member {
 ///
 /// # Errors
 /// EEXIST: it has some. EFAULT. EINVAL: a value that may not be. Nothing is held then.
-pub(super) fn initialise<M: Machine>(m: &M, domain: &Domain, vcpu: &Vcpu, at: u64) -> Result<(), MmuOrErrno> {
+pub(super) fn initialise<M: Machine>(
+    m: &M,
+    domain: &Domain,
+    vcpu: &Vcpu,
+    at: u64,
+) -> Result<(), MmuOrErrno> {
     let before = vcpu.flags.fetch_or(VcpuFlags::INITIALISING, SeqCst);
     if before & VcpuFlags::INITIALISING != 0 {
         return Err(MmuOrErrno::Again);
@@ -76,7 +84,11 @@ fn set_context<M: Machine>(m: &M, domain: &Domain, vcpu: &Vcpu, at: u64) -> Resu
         gs_base_user: canonical(member!(m, at, gs_base_user))?,
         ..SavedContext::default()
     };
-    let saved = if flags & VGCF_I387_VALID != 0 { with_fpu(m, at, saved)? } else { saved };
+    let saved = if flags & VGCF_I387_VALID != 0 {
+        with_fpu(m, at, saved)?
+    } else {
+        saved
+    };
     let cr4 = write_cr4(domain.limits.cr4_changeable, ctrlreg[4]);
     let debug = debug_registers(member!(m, at, debugreg), cr4 & CR4_DE != 0)?;
     let ldt = ldt(member!(m, at, ldt_base), member!(m, at, ldt_ents))?;
@@ -92,9 +104,11 @@ fn set_context<M: Machine>(m: &M, domain: &Domain, vcpu: &Vcpu, at: u64) -> Resu
     }
     vcpu.kernel_l4.store(kernel.map_or(0, |mfn| mfn.0), Relaxed);
     vcpu.user_l4.store(user.map_or(0, |mfn| mfn.0), Relaxed);
-    vcpu.kernel_ss.store(u64::from(ring3(low16(kernel_ss))), Relaxed);
+    vcpu.kernel_ss
+        .store(u64::from(ring3(low16(kernel_ss))), Relaxed);
     vcpu.kernel_sp.store(kernel_sp, Relaxed);
-    vcpu.iopl.store((regs.rflags >> RFLAGS_IOPL_SHIFT & 3) as u8, Relaxed);
+    vcpu.iopl
+        .store((regs.rflags >> RFLAGS_IOPL_SHIFT & 3) as u8, Relaxed);
     vcpu.ts.store(ctrlreg[0] & CR0_TS != 0, Relaxed);
     vcpu.cr4.store(cr4, Relaxed);
     vcpu.xcr0.store(saved.xcr0, Relaxed);
@@ -121,7 +135,10 @@ fn clean(regs: CpuUserRegs) -> CpuUserRegs {
 
 fn with_fpu<M: Machine>(m: &M, at: u64, mut saved: SavedContext) -> Result<SavedContext, Errno> {
     let mut image = [0; 512];
-    m.copy_in(element(at, offset_of!(VcpuGuestContext, fpu_ctxt) as u64, 1), &mut image)?;
+    m.copy_in(
+        element(at, offset_of!(VcpuGuestContext, fpu_ctxt) as u64, 1),
+        &mut image,
+    )?;
     if let Some(mxcsr) = image.get_mut(MXCSR..MXCSR + 4) {
         let allowed = u32::read(mxcsr).unwrap_or(0) & MXCSR_ALLOWED;
         let _ = allowed.write(mxcsr);
@@ -135,14 +152,20 @@ fn with_fpu<M: Machine>(m: &M, at: u64, mut saved: SavedContext) -> Result<Saved
 
 fn debug_registers(values: [u64; 8], debug_extensions: bool) -> Result<DebugRegisters, Errno> {
     let mut debug = DebugRegisters::default();
-    for (number, value) in (0..).zip(values).filter(|(number, _)| !matches!(number, 4 | 5)) {
+    for (number, value) in (0..)
+        .zip(values)
+        .filter(|(number, _)| !matches!(number, 4 | 5))
+    {
         debug.set(number, value, debug_extensions)?;
     }
     Ok(debug)
 }
 
 fn ldt(base: u64, entries: u64) -> Result<Ldt, Errno> {
-    let entries = u32::try_from(entries).ok().filter(|n| *n <= 8192).ok_or(Errno::EINVAL)?;
+    let entries = u32::try_from(entries)
+        .ok()
+        .filter(|n| *n <= 8192)
+        .ok_or(Errno::EINVAL)?;
     if entries == 0 {
         return Ok(Ldt::default());
     }
@@ -150,13 +173,19 @@ fn ldt(base: u64, entries: u64) -> Result<Ldt, Errno> {
         return Err(Errno::EINVAL);
     }
     canonical(base)?;
-    Ok(Ldt { base, entries, frames: [None; 16] })
+    Ok(Ldt {
+        base,
+        entries,
+        frames: [None; 16],
+    })
 }
 
 fn gdt<M: Machine>(m: &M, at: u64) -> Result<Gdt, Errno> {
     let entries: u64 = member!(m, at, gdt_ents);
     let list = element(at, offset_of!(VcpuGuestContext, gdt_frames) as u64, 1);
-    read_gdt(u32::try_from(entries).map_err(|_| Errno::EINVAL)?, |n| read(m, element(list, n, 8)))
+    read_gdt(u32::try_from(entries).map_err(|_| Errno::EINVAL)?, |n| {
+        read(m, element(list, n, 8))
+    })
 }
 
 /// Trap table and callbacks. The vcpu has never run: what a later error leaves here is overwritten by the next try.
@@ -164,9 +193,17 @@ fn set_entry_points<M: Machine>(m: &M, vcpu: &Vcpu, at: u64, flags: u64) -> Resu
     let callbacks = &vcpu.callbacks;
     set(&callbacks.event, member!(m, at, event_callback_eip), true)?;
     let mask = flags & VGCF_failsafe_disables_events != 0;
-    set(&callbacks.failsafe, member!(m, at, failsafe_callback_eip), mask)?;
+    set(
+        &callbacks.failsafe,
+        member!(m, at, failsafe_callback_eip),
+        mask,
+    )?;
     let mask = flags & VGCF_syscall_disables_events != 0;
-    set(&callbacks.syscall, member!(m, at, syscall_callback_eip), mask)?;
+    set(
+        &callbacks.syscall,
+        member!(m, at, syscall_callback_eip),
+        mask,
+    )?;
     let table = element(at, offset_of!(VcpuGuestContext, trap_ctxt) as u64, 1);
     for vector in 0..=u8::MAX {
         let trap: TrapInfo = read(m, element(table, u64::from(vector), TrapInfo::SIZE as u64))?;
@@ -176,7 +213,12 @@ fn set_entry_points<M: Machine>(m: &M, vcpu: &Vcpu, at: u64, flags: u64) -> Resu
 }
 
 /// Takes the references of both bases, or none.
-fn hold_bases<M: Machine>(m: &M, domain: &Domain, kernel: Option<Mfn>, user: Option<Mfn>) -> Result<(), MmuOrErrno> {
+fn hold_bases<M: Machine>(
+    m: &M,
+    domain: &Domain,
+    kernel: Option<Mfn>,
+    user: Option<Mfn>,
+) -> Result<(), MmuOrErrno> {
     let mut state = domain.mm.lock();
     let mut mm = DomainMm::new(m.frames(), m, &mut state);
     mm.replace_base(None, kernel)?;

@@ -11,7 +11,9 @@ use super::mmu_update::MmuOrErrno;
 use super::vcpu_context::initialise;
 use crate::domain::{Vcpu, VcpuFlags};
 use crate::evtchn::{VCPU_INFO_BYTES, Virq};
-use crate::hypercall::{Call, Machine, Outcome, block, deliver, raise_virq, shut_down, unblock, wake_for_event};
+use crate::hypercall::{
+    Call, Machine, Outcome, block, deliver, raise_virq, shut_down, unblock, wake_for_event,
+};
 use crate::pvmmu::Refs;
 use crate::time::PERIODIC_MIN_NS;
 use crate::units::{EvtchnPort, Mfn, PAGE_SIZE, VcpuId};
@@ -66,7 +68,8 @@ fn others<M: Machine>(call: &Call<'_, M>, cmd: u32, vcpu: &Vcpu, arg: u64) -> Re
             if !(PERIODIC_MIN_NS..=PERIOD_MAX_NS).contains(&period) {
                 return Err(Errno::EINVAL);
             }
-            vcpu.period_next.store(m.now().0.saturating_add(period), Relaxed);
+            vcpu.period_next
+                .store(m.now().0.saturating_add(period), Relaxed);
             vcpu.period.store(period, Relaxed);
             m.timers_changed(vcpu);
         }
@@ -76,7 +79,10 @@ fn others<M: Machine>(call: &Call<'_, M>, cmd: u32, vcpu: &Vcpu, arg: u64) -> Re
         }
         VCPUOP_set_singleshot_timer => {
             only_caller(call, vcpu)?;
-            set_singleshot(call, call.read::<VcpuSetSingleshotTimer>(arg)?.timeout_abs_ns);
+            set_singleshot(
+                call,
+                call.read::<VcpuSetSingleshotTimer>(arg)?.timeout_abs_ns,
+            );
         }
         VCPUOP_stop_singleshot_timer => {
             only_caller(call, vcpu)?;
@@ -108,7 +114,11 @@ fn is_caller<M: Machine>(call: &Call<'_, M>, vcpu: &Vcpu) -> bool {
 }
 
 fn only_caller<M: Machine>(call: &Call<'_, M>, vcpu: &Vcpu) -> Result<(), Errno> {
-    if is_caller(call, vcpu) { Ok(()) } else { Err(Errno::EINVAL) }
+    if is_caller(call, vcpu) {
+        Ok(())
+    } else {
+        Err(Errno::EINVAL)
+    }
 }
 
 /// Takes a vcpu down; a domain without any that is up has switched itself off.
@@ -132,7 +142,9 @@ fn runstate<M: Machine>(call: &Call<'_, M>, vcpu: &Vcpu) -> VcpuRunstateInfo {
 /// Sets the caller's one-shot timer; a deadline that has passed fires at once.
 pub(super) fn set_singleshot<M: Machine>(call: &Call<'_, M>, deadline: u64) {
     let fires = deadline <= call.m.now().0;
-    call.vcpu.singleshot.store(if fires { 0 } else { deadline }, Relaxed);
+    call.vcpu
+        .singleshot
+        .store(if fires { 0 } else { deadline }, Relaxed);
     call.m.timers_changed(call.vcpu);
     if fires {
         raise_virq(call.m, call.domain, call.vcpu.id, Virq::TIMER);
@@ -144,16 +156,25 @@ fn register_vcpu_info<M: Machine>(
     vcpu: &Vcpu,
     place: &VcpuRegisterVcpuInfo,
 ) -> Result<(), Errno> {
-    if u64::from(place.offset) > PAGE_SIZE - u64::from(VCPU_INFO_BYTES) || !place.offset.is_multiple_of(8) {
+    if u64::from(place.offset) > PAGE_SIZE - u64::from(VCPU_INFO_BYTES)
+        || !place.offset.is_multiple_of(8)
+    {
         return Err(Errno::ENXIO);
     }
     if !is_caller(call, vcpu) && is_up(vcpu) {
         return Err(Errno::EINVAL);
     }
     let (m, mfn) = (call.m, Mfn(place.mfn));
-    let refs = Refs { frames: m.frames(), host: m };
+    let refs = Refs {
+        frames: m.frames(),
+        host: m,
+    };
     refs.hold_writable(mfn, call.domain.id)?;
-    match call.domain.events.register_vcpu_info(m, vcpu.id, mfn, place.offset) {
+    match call
+        .domain
+        .events
+        .register_vcpu_info(m, vcpu.id, mfn, place.offset)
+    {
         Ok(raised) => {
             m.vcpu_info_moved(vcpu);
             deliver(m, call.domain, EvtchnPort(0), raised);

@@ -41,7 +41,12 @@ fn others<M: Machine>(call: &Call<'_, M>) -> Result<u64, Errno> {
         }
         XENVER_capabilities => write_text(call, arg, CAPABILITIES, XEN_CAPABILITIES_INFO_LEN)?,
         XENVER_changeset => write_text(call, arg, "unavailable", XEN_CHANGESET_INFO_LEN)?,
-        XENVER_platform_parameters => call.write(arg, &XenPlatformParameters { virt_start: VIRT_START })?,
+        XENVER_platform_parameters => call.write(
+            arg,
+            &XenPlatformParameters {
+                virt_start: VIRT_START,
+            },
+        )?,
         XENVER_get_features => {
             let mut info = call.read::<XenFeatureInfo>(arg)?;
             if info.submap_idx != 0 {
@@ -51,11 +56,19 @@ fn others<M: Machine>(call: &Call<'_, M>) -> Result<u64, Errno> {
             call.write(arg, &info)?;
         }
         XENVER_pagesize => {
-            return if arg == 0 { Ok(PAGE_SIZE) } else { Err(Errno::EINVAL) };
+            return if arg == 0 {
+                Ok(PAGE_SIZE)
+            } else {
+                Err(Errno::EINVAL)
+            };
         }
         XENVER_guest_handle => call.write(arg, &call.domain.handle)?,
         XENVER_commandline => {
-            let text = if call.domain.is_privileged { call.m.command_line() } else { "<denied>" };
+            let text = if call.domain.is_privileged {
+                call.m.command_line()
+            } else {
+                "<denied>"
+            };
             write_text(call, arg, text, XEN_COMMANDLINE_LEN)?;
         }
         XENVER_build_id => {
@@ -74,6 +87,7 @@ fn features<M: Machine>(call: &Call<'_, M>) -> u32 {
         | 1 << XENFEAT_memory_op_vnode_supported
         | 1 << XENFEAT_direct_mapped;
     let dom0 = u32::from(call.domain.is_privileged) << XENFEAT_dom0;
-    let above_4g = u32::from(call.domain.has_assist(assist::PAE_EXTENDED_CR3)) << XENFEAT_pae_pgdir_above_4gb;
+    let above_4g =
+        u32::from(call.domain.has_assist(assist::PAE_EXTENDED_CR3)) << XENFEAT_pae_pgdir_above_4gb;
     always | dom0 | above_4g
 }
