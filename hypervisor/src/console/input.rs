@@ -18,6 +18,17 @@ struct Input {
     ring: [u8; BYTES],
 }
 
+impl Input {
+    /// Keeps a byte for domain 0; drops it if there is no room.
+    fn put(&mut self, byte: u8) {
+        let (put, taken) = (PUT.load(Relaxed), TAKEN.load(Relaxed));
+        if put - taken < BYTES {
+            self.ring[put % BYTES] = byte;
+            PUT.store(put + 1, Relaxed);
+        }
+    }
+}
+
 static INPUT: Mutex<Input> = Mutex::new(Input {
     to_hypervisor: false,
     switches: 0,
@@ -44,7 +55,8 @@ pub fn poll() {
     }
 }
 
-/// Gives one byte to its reader. True if that is domain 0.
+/// Gives one byte to its reader, and before it whatever could have begun a switch but did not. True if any of it is for
+/// domain 0.
 fn accept(byte: u8) -> bool {
     let mut input = INPUT.lock();
     if byte == SWITCH {
@@ -55,23 +67,17 @@ fn accept(byte: u8) -> bool {
             let to = if input.to_hypervisor { "Xen" } else { "DOM0" };
             drop(input);
             println!("*** Serial input to {to} (type 'CTRL-a' three times to switch input)");
-            return false;
-        }
-    } else {
-        input.switches = 0;
-    }
-    if input.to_hypervisor {
-        drop(input);
-        if byte != SWITCH {
-            keys::handle(byte);
         }
         return false;
     }
-    let (put, taken) = (PUT.load(Relaxed), TAKEN.load(Relaxed));
-    if put - taken < BYTES {
-        input.ring[put % BYTES] = byte;
-        PUT.store(put + 1, Relaxed);
+    let held_back = core::mem::take(&mut input.switches);
+    if input.to_hypervisor {
+        drop(input);
+        keys::handle(byte);
+        return false;
     }
+    (0..held_back).for_each(|_| input.put(SWITCH));
+    input.put(byte);
     true
 }
 
