@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use rexen_installer::qemu::Run;
-use rexen_installer::{Boot, Consent, End, Flow, fetch_debian_kernel, initramfs};
+use rexen_installer::{
+    Boot, Consent, End, Flow, Options, build_hypervisor, fetch_debian_kernel, initramfs,
+};
 use rexen_tests::{host::Host, slots::Slot};
 
 /// Who must report, and how often.
@@ -74,6 +76,16 @@ fn stress(mut boot: Boot, seconds: u32, counts: bool) {
 #[test]
 fn twelve_processes_on_two_cpus() {
     stress(machine(Host::Rexen), 20, true);
+}
+
+/// With the hypervisor's debug checks, which stop the machine at the first thing that cannot be.
+#[test]
+#[ignore = "takes minutes: cargo test -p rexen-tests -- --ignored"]
+fn a_debug_build_on_two_cpus() {
+    let built = build_hypervisor(&Options { debug: true }).expect("the hypervisor");
+    let mut boot = machine(Host::Rexen);
+    boot.hypervisor = built.xen;
+    stress(boot, 20, true);
 }
 
 #[test]
