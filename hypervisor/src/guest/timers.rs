@@ -31,7 +31,11 @@ fn index() -> usize {
 
 /// Prepares the queues and the timer interrupt. Once.
 pub fn init() {
-    for (_, queue) in QUEUES.iter().enumerate().filter(|(n, _)| smp::online().contains(CpuId(*n as u32))) {
+    for (_, queue) in QUEUES
+        .iter()
+        .enumerate()
+        .filter(|(n, _)| smp::online().contains(CpuId(*n as u32)))
+    {
         assert!(queue.lock().reserve(ROOM), "no memory for timers");
     }
     irq::set_handler(vector::TIMER, |_| {

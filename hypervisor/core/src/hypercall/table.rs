@@ -1,5 +1,8 @@
 //! The one list of hypercalls.
-#![allow(non_upper_case_globals, reason = "patterns name the headers' constants, in their spelling")]
+#![allow(
+    non_upper_case_globals,
+    reason = "patterns name the headers' constants, in their spelling"
+)]
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -8,8 +11,8 @@ use rexen_abi::xen::*;
 
 use super::authority::Control;
 use super::handlers::{
-    callbacks, console_io, control, cpu, event_channel_op, grant_table_op, memory_op, mmu_update, mmuext_op, multicall,
-    physdev_op, platform_op, sched_op, set_gdt, vcpu_op, xen_version,
+    callbacks, console_io, control, cpu, event_channel_op, grant_table_op, memory_op, mmu_update,
+    mmuext_op, multicall, physdev_op, platform_op, sched_op, set_gdt, vcpu_op, xen_version,
 };
 use super::{Call, Machine, Outcome};
 
@@ -121,7 +124,10 @@ fn unknown<M: Machine>(call: &Call<'_, M>, number: u32) -> Outcome {
     let count = UNKNOWN.fetch_add(1, Relaxed).wrapping_add(1);
     if count.is_power_of_two() {
         let (dom, vcpu) = (call.domain.id.0, call.vcpu.id.0);
-        call.m.log(1, format_args!("d{dom}v{vcpu}: unknown hypercall {number} ({count} so far)"));
+        call.m.log(
+            1,
+            format_args!("d{dom}v{vcpu}: unknown hypercall {number} ({count} so far)"),
+        );
     }
     Outcome::Done(Errno::ENOSYS.to_rax())
 }
