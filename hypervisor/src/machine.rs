@@ -14,7 +14,7 @@ use core::sync::atomic::{
 
 use rexen_abi::errno::Errno;
 use rexen_abi::sched::{SHUTDOWN_crash, SHUTDOWN_poweroff, SHUTDOWN_watchdog};
-use rexen_abi::xen::shared_info_offset;
+use rexen_abi::xen::{VcpuTimeInfo, shared_info_offset};
 use rexen_core::domain::{Domain, Vcpu, assist};
 use rexen_core::evtchn::{DwordIndex, QwordIndex, SharedFrames};
 use rexen_core::frame::{Buddy, FrameTable};
@@ -405,6 +405,21 @@ impl Machine for Hw {
             let mut writer = vcpu.time_writer.lock();
             writer.write_vcpu_info(self, spot, &timer::clock(), TimeInfoFlags::default());
         }
+        let area = vcpu.time_area.load(Relaxed);
+        if area == 0 || vcpu.on_cpu.load(Relaxed) != this_cpu().0 {
+            return;
+        }
+        // Our clock never changes its scale, so what is written once stays true, and its version is always the same.
+        let clock = timer::clock();
+        let info = VcpuTimeInfo {
+            version: 2,
+            tsc_timestamp: clock.tsc,
+            system_time: clock.base.0,
+            tsc_to_system_mul: clock.scale.mul,
+            tsc_shift: clock.scale.shift,
+            ..VcpuTimeInfo::default()
+        };
+        current::in_kernel_space(|| entry::copy_to_guest(area, &info.to_bytes()));
     }
     fn update_runstate_area(&self, vcpu: &Vcpu) {
         let area = vcpu.runstate_area.load(Relaxed);
@@ -414,25 +429,25 @@ impl Machine for Hw {
         let info = vcpu.runstate.lock().as_entered();
         let flagged =
             current::current().is_some_and(|(d, _)| d.has_assist(assist::RUNSTATE_UPDATE_FLAG));
-        // The area is an address of the guest kernel.
-        let in_kernel = current::in_kernel();
-        current::set_mode(true);
-        let entry_time = info.state_entry_time.0;
-        if flagged {
-            let _ =
-                entry::copy_to_guest(area.wrapping_add(8), &(entry_time | 1 << 63).to_le_bytes());
-        }
-        let mut bytes = [0u8; 48];
-        bytes[0..4].copy_from_slice(&info.state.to_le_bytes());
-        bytes[8..16].copy_from_slice(&(entry_time | u64::from(flagged) << 63).to_le_bytes());
-        for (chunk, time) in bytes[16..].chunks_exact_mut(8).zip(info.time) {
-            chunk.copy_from_slice(&time.to_le_bytes());
-        }
-        let _ = entry::copy_to_guest(area, &bytes);
-        if flagged {
-            let _ = entry::copy_to_guest(area.wrapping_add(8), &entry_time.to_le_bytes());
-        }
-        current::set_mode(in_kernel);
+        current::in_kernel_space(|| {
+            let entry_time = info.state_entry_time.0;
+            if flagged {
+                let _ = entry::copy_to_guest(
+                    area.wrapping_add(8),
+                    &(entry_time | 1 << 63).to_le_bytes(),
+                );
+            }
+            let mut bytes = [0u8; 48];
+            bytes[0..4].copy_from_slice(&info.state.to_le_bytes());
+            bytes[8..16].copy_from_slice(&(entry_time | u64::from(flagged) << 63).to_le_bytes());
+            for (chunk, time) in bytes[16..].chunks_exact_mut(8).zip(info.time) {
+                chunk.copy_from_slice(&time.to_le_bytes());
+            }
+            let _ = entry::copy_to_guest(area, &bytes);
+            if flagged {
+                let _ = entry::copy_to_guest(area.wrapping_add(8), &entry_time.to_le_bytes());
+            }
+        });
     }
     fn set_wall_clock(&self, sec: u64, nsec: u32) {
         for domain in domains() {

@@ -145,6 +145,15 @@ pub fn set_mode(kernel: bool) {
     word(slot::KERNEL_MODE).store(u64::from(kernel), Relaxed);
 }
 
+/// Runs `f` in the guest kernel's address space, for an address that the kernel gave while user space may run.
+pub fn in_kernel_space<R>(f: impl FnOnce() -> R) -> R {
+    let kernel = in_kernel();
+    set_mode(true);
+    let result = f();
+    set_mode(kernel);
+    result
+}
+
 /// Loads the base of the running vcpu's present mode, and drops all translations of the old one.
 pub fn load_base(vcpu: &Vcpu) {
     entry_changed(vcpu);

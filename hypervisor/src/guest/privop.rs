@@ -88,11 +88,8 @@ impl PortBitmap for Bitmap {
     }
     fn byte(&mut self, index: u32) -> u8 {
         let mut byte = [0xff];
-        // The bitmap is at an address of the guest kernel, whoever does the I/O.
-        let in_kernel = current::in_kernel();
-        current::set_mode(true);
-        let got = copy_from_guest(self.address.wrapping_add(u64::from(index)), &mut byte);
-        current::set_mode(in_kernel);
+        let address = self.address.wrapping_add(u64::from(index));
+        let got = current::in_kernel_space(|| copy_from_guest(address, &mut byte));
         if got { byte[0] } else { 0xff }
     }
 }
