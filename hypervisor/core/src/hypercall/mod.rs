@@ -8,6 +8,10 @@ pub mod authority;
 pub mod handlers;
 mod machine;
 pub mod table;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use machine::{Machine, MsiRequest, PowerAction, SegmentBase};
 

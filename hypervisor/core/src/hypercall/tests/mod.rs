@@ -1,0 +1,16 @@
+//! Tests of the handlers, through the dispatcher.
+#![allow(non_upper_case_globals, reason = "the headers' spelling")]
+
+mod calls;
+mod events;
+mod memory;
+mod mmu;
+mod random;
+mod vcpus;
+
+use rexen_abi::errno::Errno;
+
+/// What rax holds for an error.
+fn err(e: Errno) -> u64 {
+    e.to_rax()
+}
