@@ -157,7 +157,6 @@ macro_rules! guest_tests {
     ($host:expr; $($name:ident)+) => {
         $(
             #[test]
-            #[ignore = "boots QEMU: cargo test -p rexen-tests -- --ignored"]
             fn $name() {
                 $crate::guest::demand($host, stringify!($name));
             }

@@ -54,19 +54,16 @@ fn demand_stop(machine: &Qemu, words: &[&str]) {
 }
 
 #[test]
-#[ignore = "boots QEMU: cargo test -p rexen-tests -- --ignored"]
 fn no_kernel_module() {
     demand_stop(&machine(), &["kernel", "module"]);
 }
 
 #[test]
-#[ignore = "boots QEMU: cargo test -p rexen-tests -- --ignored"]
 fn an_empty_kernel_module() {
     demand_stop(&machine().module(file("empty", b"\0"), ""), &["kernel"]);
 }
 
 #[test]
-#[ignore = "boots QEMU: cargo test -p rexen-tests -- --ignored"]
 fn a_kernel_that_is_no_kernel() {
     let noise: Vec<u8> = (0..100_000u32)
         .map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
@@ -75,7 +72,6 @@ fn a_kernel_that_is_no_kernel() {
 }
 
 #[test]
-#[ignore = "boots QEMU: cargo test -p rexen-tests -- --ignored"]
 fn a_kernel_for_bare_machines_only() {
     demand_stop(
         &machine().module(file("elf", &kernel_image::empty_elf()), ""),
@@ -84,7 +80,6 @@ fn a_kernel_for_bare_machines_only() {
 }
 
 #[test]
-#[ignore = "boots QEMU: cargo test -p rexen-tests -- --ignored"]
 fn a_kernel_with_a_payload_that_we_cannot_unpack() {
     let image =
         kernel_image::bz_image(b"BZh91AY&SY and so on: bzip2, which nobody uses for kernels");
@@ -95,14 +90,12 @@ fn a_kernel_with_a_payload_that_we_cannot_unpack() {
 }
 
 #[test]
-#[ignore = "boots QEMU: cargo test -p rexen-tests -- --ignored"]
 fn a_kernel_whose_payload_is_cut_off() {
     let image = kernel_image::bz_image(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0x4b, 0x4c]);
     demand_stop(&machine().module(file("cut", &image), ""), &["kernel"]);
 }
 
 #[test]
-#[ignore = "boots QEMU: cargo test -p rexen-tests -- --ignored"]
 fn more_memory_for_domain_0_than_there_is() {
     let kernel = rexen_installer::build_guest("hypercall_abi").expect("the guest builds");
     let machine = machine()
@@ -113,7 +106,6 @@ fn more_memory_for_domain_0_than_there_is() {
 
 /// A misspelt option is named, and the boot goes on.
 #[test]
-#[ignore = "boots QEMU: cargo test -p rexen-tests -- --ignored"]
 fn an_option_that_nobody_knows() {
     let kernel = rexen_installer::build_guest("hypercall_abi").expect("the guest builds");
     let machine = machine()
@@ -124,7 +116,6 @@ fn an_option_that_nobody_knows() {
 
 /// A bad value is named too.
 #[test]
-#[ignore = "boots QEMU: cargo test -p rexen-tests -- --ignored"]
 fn an_option_with_a_bad_value() {
     let kernel = rexen_installer::build_guest("hypercall_abi").expect("the guest builds");
     let machine = machine()
