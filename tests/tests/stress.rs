@@ -46,6 +46,9 @@ fn stress(mut boot: Boot, seconds: u32, counts: bool) {
         if line.contains("STRESSES end") {
             return Flow::Type(if counts { COUNT_REFERENCES } else { GO_ON });
         }
+        if line.contains("check_world:") && line.contains("try again") {
+            return Flow::Type("C");
+        }
         if line.contains("check_world:") && line.contains("mismatches") {
             return Flow::Type(GO_ON);
         }
