@@ -154,7 +154,10 @@ fn check() {
     let domains = machine::domains();
     // Page tables stand still meanwhile. The key may have interrupted a call of this very CPU that holds such a lock, so do
     // not wait for it.
-    let still: Vec<_> = domains.iter().filter_map(|domain| domain.mm.try_lock()).collect();
+    let still: Vec<_> = domains
+        .iter()
+        .filter_map(|domain| domain.mm.try_lock())
+        .collect();
     if still.len() < domains.len() {
         println!("check_world: page tables are being changed, try again");
         return;
