@@ -25,7 +25,8 @@ pub fn create(nr_frames: u64, m2p: (u64, u64), frames: (u64, u64)) {
         direct(m2p.0).write_bytes(0xff, bytes(m2p));
         direct(frames.0).write_bytes(0, bytes(frames));
     }
-    let guest_readable = tables::P | tables::US | tables::AD | tables::G | tables::NX;
+    // Not global: it is in kernel bases only, and user space must not find it in the TLB.
+    let guest_readable = tables::P | tables::US | tables::AD | tables::NX;
     tables::map(layout::M2P, m2p.0, m2p.1 - m2p.0, guest_readable);
     tables::map(
         layout::FRAME_TABLE,

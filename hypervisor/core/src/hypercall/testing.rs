@@ -282,6 +282,15 @@ impl Fake {
         for domain in self.domains.lock().unwrap().iter() {
             domain.for_each_held_frame(|root| roots.push(root));
         }
+        for domain in self.domains.lock().unwrap().iter() {
+            let all = (0..RAM as u64).map(|mfn| self.frames().word(Mfn(mfn)));
+            let owned = all
+                .filter(|word| word.owner() == domain.id && word.refs() != 0)
+                .count();
+            let shared = 1 + domain.grants.size().0 as usize;
+            let tot_pages = domain.tot_pages.load(SeqCst);
+            assert_eq!(tot_pages, (owned - shared) as u64, "{:?}", domain.id);
+        }
         let wrong = check_world(self.frames(), self, roots);
         assert!(wrong.is_empty(), "{wrong:#x?}");
     }

@@ -1,5 +1,6 @@
 //! Pins, page-table bases, descriptor pages, and frames given back.
 
+use super::entry::FIRST_HYPERVISOR_SLOT;
 use super::{DomainMm, MmuError, MmuHost, descriptor};
 use crate::frame::{FrameError, FrameType};
 use crate::units::{Mfn, PTES_PER_TABLE};
@@ -58,6 +59,14 @@ impl<H: MmuHost> DomainMm<'_, H> {
         }
         self.retired = old;
         Ok(())
+    }
+
+    /// Maps the machine-to-physical table in `l4`, a valid level 4 table that serves as kernel base, or takes it out of one
+    /// that serves as user base: user space has no business with machine frame numbers.
+    #[inline]
+    pub fn show_m2p(&self, l4: Mfn, shown: bool) {
+        let entry = if shown { self.host().l4_slots()[0] } else { 0 };
+        self.host().write(l4, FIRST_HYPERVISOR_SLOT, entry);
     }
 
     /// Makes `mfn` a page of descriptors, checked and never writable, until [`Self::release_descriptors`].

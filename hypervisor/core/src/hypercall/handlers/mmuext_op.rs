@@ -179,6 +179,10 @@ fn new_base<M: Machine>(
         Err(MmuError::Busy) => return Err(MmuOrErrno::Again),
         Err(e) => return Err(e.into()),
     }
+    if let Some(l4) = new {
+        let is_kernel = core::ptr::eq(base, &call.vcpu.kernel_l4);
+        mm.show_m2p(l4, is_kernel || l4.0 == call.vcpu.kernel_l4.load(Relaxed));
+    }
     base.store(new.map_or(0, |mfn| mfn.0), Relaxed);
     tell(call.m);
     Ok(mm.settle().is_err())

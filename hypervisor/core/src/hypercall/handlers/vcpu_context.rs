@@ -227,5 +227,11 @@ fn hold_bases<M: Machine>(
         let _ = mm.replace_base(kernel, None);
         return Err(e.into());
     }
+    if let Some(l4) = user {
+        mm.show_m2p(l4, false);
+    }
+    if let Some(l4) = kernel {
+        mm.show_m2p(l4, true);
+    }
     Ok(())
 }

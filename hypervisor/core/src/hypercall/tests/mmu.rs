@@ -8,7 +8,7 @@ use rexen_abi::xen::*;
 use super::err;
 use crate::hypercall::Outcome;
 use crate::hypercall::testing::{Asked, DOM0, DOMU, Fake, GUEST, MAPPED};
-use crate::pvmmu::TableAccess;
+use crate::pvmmu::{MmuHost, TableAccess};
 use crate::units::{Mfn, VcpuId};
 
 const SELF: u64 = DOMID_SELF as u64;
@@ -245,6 +245,26 @@ fn a_user_base_may_be_none() {
         assert_eq!(m.take_asked(), [Asked::EntryChanged(VcpuId(0))]);
         m.check();
     }
+}
+
+#[test]
+fn the_m2p_is_in_kernel_bases_only() {
+    let m = Fake::new();
+    let table = Mfn(DOM0.0 + 10);
+    let m2p = || m.read(table, 256);
+    assert_eq!(ext(&m, 0, op(MMUEXT_NEW_USER_BASEPTR, table.0, 0)), 0);
+    assert_eq!(m2p(), 0, "user space does not see it");
+    m.check();
+    assert_eq!(ext(&m, 0, op(MMUEXT_NEW_BASEPTR, table.0, 0)), 0);
+    assert_eq!(m2p(), m.l4_slots()[0], "the kernel does");
+    assert_eq!(ext(&m, 0, op(MMUEXT_NEW_USER_BASEPTR, 0, 0)), 0);
+    assert_eq!(ext(&m, 0, op(MMUEXT_NEW_USER_BASEPTR, table.0, 0)), 0);
+    assert_eq!(
+        m2p(),
+        m.l4_slots()[0],
+        "a table that is both is the kernel's"
+    );
+    m.check();
 }
 
 #[test]
