@@ -195,7 +195,7 @@ impl Move {
             }
             5 => Some((
                 __HYPERVISOR_update_va_mapping,
-                [MAPPED + (a % 4 << 12), self.entry(b, c), c % 4, 0, 0],
+                [MAPPED + ((a % 4) << 12), self.entry(b, c), c % 4, 0, 0],
             )),
             6 => ext(MMUEXT_PIN_L1_TABLE + a as u32 % 4, self.frame(b), 0),
             7 => ext(MMUEXT_UNPIN_TABLE, self.frame(a), 0),
@@ -348,7 +348,7 @@ impl Move {
                 let readonly = if c % 2 == 0 { GNTMAP_readonly } else { 0 };
                 let device = if c % 5 == 0 { GNTMAP_device_map } else { 0 };
                 let map = GnttabMapGrantRef {
-                    host_addr: MAPPED + (c % 4 << 12),
+                    host_addr: MAPPED + ((c % 4) << 12),
                     flags: GNTMAP_host_map | readonly | device,
                     gref: 8 + a as u32 % 2,
                     dom: 1 - self.dom,
@@ -358,7 +358,7 @@ impl Move {
                 grant(GNTTABOP_map_grant_ref)
             }
             _ => {
-                let host_addr = MAPPED + (c % 4 << 12);
+                let host_addr = MAPPED + ((c % 4) << 12);
                 m.put(
                     ARG,
                     &GnttabUnmapGrantRef {
