@@ -341,6 +341,29 @@ impl Machine for Hw {
     fn domain(&self, id: DomId) -> Option<Arc<Domain>> {
         find_domain(|d| d.id == id)
     }
+    fn with_domain<R>(&self, id: DomId, act: impl FnOnce(&Domain) -> R) -> Option<R> {
+        DOMAINS.read().iter().find(|d| d.id == id).map(|d| act(d))
+    }
+    fn next_domain(&self, from: DomId) -> Option<Arc<Domain>> {
+        let domains = DOMAINS.read();
+        domains
+            .iter()
+            .filter(|d| d.id >= from)
+            .min_by_key(|d| d.id)
+            .cloned()
+    }
+    fn copy_bytes(&self, from: Mfn, from_offset: u16, to: Mfn, to_offset: u16, len: u16) {
+        let [from_offset, to_offset, len] = [from_offset, to_offset, len].map(usize::from);
+        if from_offset.max(to_offset) + len > PAGE_SIZE as usize {
+            return self.bug("a copy beyond its frames", to);
+        }
+        // SAFETY: (1) both ranges are within frames of RAM that the caller holds; (2) no Rust object lives there; (3) the
+        // ranges may overlap, which `copy` allows.
+        unsafe {
+            let to = frames::direct_map(to).add(to_offset);
+            to.copy_from(frames::direct_map(from).add(from_offset), len);
+        }
+    }
     #[inline]
     fn frames(&self) -> FrameTable<'_> {
         mm::frame_table()
