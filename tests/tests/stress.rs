@@ -44,7 +44,7 @@ fn stress(mut boot: Boot, seconds: u32, counts: bool) {
     let word = format!("rexen.stress={seconds}");
     let run = run(&boot, &[&word, "panic=5"], |line| {
         if line.contains("STRESSES end") {
-            return Flow::Type(if counts { COUNT_REFERENCES } else { GO_ON });
+            return Flow::Type(if counts { COUNT_REFERENCES } else { "\n" });
         }
         if line.contains("check_world:") && line.contains("try again") {
             return Flow::Type("C");
