@@ -3,7 +3,7 @@
 //! The kernel's own check is image/dom0/init; the harness adds what only the host can see (installer/src/boot.rs).
 //!
 //! Between them the machines have each of: `pc` and `q35`; the CPU models qemu64, Skylake-Server, EPYC and max; 1, 2 and 4
-//! CPUs; 512 MiB, 2 GiB and 8 GiB; each network card. Three run always, the rest with `--ignored`.
+//! CPUs; 512 MiB, 2 GiB and 8 GiB. Three run always, the rest with `--ignored`.
 
 use rexen_installer::{Boot, Consent, Nic, fetch_debian_kernel, initramfs, world};
 use rexen_tests::{host::Host, slots::Slot};
