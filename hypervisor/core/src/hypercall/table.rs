@@ -48,14 +48,11 @@ macro_rules! hypercalls {
             Hypercall { number: $number, name: $name, who: hypercalls!(@who $who $what), about: $about },
         )*];
 
-        /// Carries out hypercall `number`.
-        ///
-        /// A number without handler gets ENOSYS, and now and then a line in the log.
         #[inline]
-        pub fn dispatch<M: Machine>(call: &mut Call<'_, M>, number: u32) -> Outcome {
+        fn route<M: Machine>(call: &mut Call<'_, M>, number: u32) -> Outcome {
             match number {
                 $( $number => hypercalls!(@call $who $what, call), )*
-                _ => unknown(call, number),
+                _ => Outcome::Done(Errno::ENOSYS.to_rax()),
             }
         }
     };
@@ -115,19 +112,37 @@ hypercalls! {
     __HYPERVISOR_arch_0 "mca": nobody Errno::ENOSYS, "Machine checks: not told.";
 }
 
-/// How many unknown hypercalls there were.
-static UNKNOWN: AtomicU32 = AtomicU32::new(0);
+/// Carries out hypercall `number`.
+///
+/// A number or an operation that is not there gets ENOSYS or EOPNOTSUPP, and now and then a line in the log.
+#[inline]
+pub fn dispatch<M: Machine>(call: &mut Call<'_, M>, number: u32) -> Outcome {
+    let operation = call.args[0];
+    let outcome = route(call, number);
+    if let Outcome::Done(result) = outcome
+        && (result == Errno::ENOSYS.to_rax() || result == Errno::EOPNOTSUPP.to_rax())
+    {
+        not_there(call, number, operation);
+    }
+    outcome
+}
+
+/// How many calls found nothing.
+static NOT_THERE: AtomicU32 = AtomicU32::new(0);
 
 /// A guest can make these at will: only the first and then each power of two is logged.
 #[cold]
-fn unknown<M: Machine>(call: &Call<'_, M>, number: u32) -> Outcome {
-    let count = UNKNOWN.fetch_add(1, Relaxed).wrapping_add(1);
+fn not_there<M: Machine>(call: &Call<'_, M>, number: u32, operation: u64) {
+    let count = NOT_THERE.fetch_add(1, Relaxed).wrapping_add(1);
     if count.is_power_of_two() {
         let (dom, vcpu) = (call.domain.id.0, call.vcpu.id.0);
+        let known = HYPERCALLS.iter().find(|h| h.number == number);
+        let name = known.map_or("unknown", |h| h.name);
         call.m.log(
             1,
-            format_args!("d{dom}v{vcpu}: unknown hypercall {number} ({count} so far)"),
+            format_args!(
+                "d{dom}v{vcpu}: hypercall {number} ({name}), operation {operation:#x}, is not there ({count} such so far)"
+            ),
         );
     }
-    Outcome::Done(Errno::ENOSYS.to_rax())
 }
