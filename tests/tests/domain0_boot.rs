@@ -3,7 +3,7 @@
 //! The kernel's own check is image/dom0/init; the harness adds what only the host can see (installer/src/boot.rs).
 //!
 //! Between them the machines have each of: `pc` and `q35`; the CPU models qemu64, Skylake-Server, EPYC and max; 1, 2 and 4
-//! CPUs; 512 MiB, 2 GiB and 8 GiB. Three run always, the rest with `--ignored`.
+//! CPUs; 512 MiB, 2 GiB and 8 GiB.
 
 use rexen_installer::{Boot, Consent, Nic, fetch_debian_kernel, initramfs, world};
 use rexen_tests::{host::Host, slots::Slot};
@@ -53,47 +53,40 @@ fn q35_epyc_four_cpus() {
 
 /// Memory above the hole below 4 GiB, all of it domain 0's but for what the hypervisor needs.
 #[test]
-#[ignore = "boots QEMU: cargo test -p rexen-tests -- --ignored"]
 fn q35_skylake_two_cpus_8_gib() {
     demand_on(("q35", "Skylake-Server", 2, 8192, 7168), Nic::E1000);
 }
 
 #[test]
-#[ignore = "boots QEMU: cargo test -p rexen-tests -- --ignored"]
 fn pc_qemu64_four_cpus_8_gib() {
     demand_on(("pc", "qemu64", 4, 8192, 2048), Nic::E1000);
 }
 
 #[test]
-#[ignore = "boots QEMU: cargo test -p rexen-tests -- --ignored"]
 fn pc_epyc_two_cpus_512_mib() {
     demand_on(("pc", "EPYC", 2, 512, 256), Nic::E1000);
 }
 
 /// Every feature that QEMU emulates, AVX's wide registers and FSGSBASE among them; SMAP as well.
 #[test]
-#[ignore = "boots QEMU: cargo test -p rexen-tests -- --ignored"]
 fn q35_max_two_cpus() {
     demand_on(("q35", "max", 2, 2048, 1024), Nic::E1000);
 }
 
 /// Without SMAP, for then the peer boots as well (Debian's Xen 4.17 dies under QEMU's SMAP): what runs both, runs this.
 #[test]
-#[ignore = "boots QEMU: cargo test -p rexen-tests -- --ignored"]
 fn q35_max_without_smap_four_cpus_8_gib() {
     demand_on(("q35", "max,-smap", 4, 8192, 4096), Nic::E1000);
 }
 
 /// As an Intel CPU: another SYSCALL, another set of MSRs.
 #[test]
-#[ignore = "boots QEMU: cargo test -p rexen-tests -- --ignored"]
 fn pc_intel_max_one_cpu() {
     demand_on(("pc", "max,vendor=GenuineIntel", 1, 2048, 1024), Nic::E1000);
 }
 
 /// The same check on the peer: it tests the check.
 #[test]
-#[ignore = "boots QEMU: cargo test -p rexen-tests -- --ignored"]
 fn the_check_passes_on_xen() {
     demand(Host::Xen, |_| {});
 }

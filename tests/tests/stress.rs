@@ -83,7 +83,6 @@ fn twelve_processes_on_two_cpus() {
 
 /// With the hypervisor's debug checks, which stop the machine at the first thing that cannot be.
 #[test]
-#[ignore = "takes minutes: cargo test -p rexen-tests -- --ignored"]
 fn a_debug_build_on_two_cpus() {
     let built = build_hypervisor(&Options { debug: true }).expect("the hypervisor");
     let mut boot = machine(Host::Rexen);
@@ -92,13 +91,11 @@ fn a_debug_build_on_two_cpus() {
 }
 
 #[test]
-#[ignore = "takes minutes: cargo test -p rexen-tests -- --ignored"]
 fn a_minute_on_two_cpus() {
     stress(machine(Host::Rexen), 60, true);
 }
 
 #[test]
-#[ignore = "takes minutes: cargo test -p rexen-tests -- --ignored"]
 fn a_minute_on_one_cpu_with_little_memory() {
     let mut boot = machine(Host::Rexen);
     boot.smp = 1;
@@ -110,7 +107,6 @@ fn a_minute_on_one_cpu_with_little_memory() {
 
 /// AVX state, an Intel CPU, more CPUs than the host of this test is likely to have.
 #[test]
-#[ignore = "takes minutes: cargo test -p rexen-tests -- --ignored"]
 fn a_minute_on_four_cpus_with_every_feature() {
     let mut boot = machine(Host::Rexen);
     boot.smp = 4;
@@ -120,7 +116,6 @@ fn a_minute_on_four_cpus_with_every_feature() {
 
 /// The same on the peer: it tests the stress.
 #[test]
-#[ignore = "takes minutes: cargo test -p rexen-tests -- --ignored"]
 fn the_stress_passes_on_xen() {
     stress(machine(Host::Xen), 20, false);
 }
@@ -150,13 +145,11 @@ fn ends(word: &str, noreboot: bool, says: &[&str], resets: bool) {
 }
 
 #[test]
-#[ignore = "boots QEMU: cargo test -p rexen-tests -- --ignored"]
 fn domain_0_reboots_the_machine() {
     ends("reboot", false, &["reboot: Restarting system"], true);
 }
 
 #[test]
-#[ignore = "boots QEMU: cargo test -p rexen-tests -- --ignored"]
 fn a_crash_of_domain_0_reboots_the_machine() {
     let says = [
         "Kernel panic - not syncing: sysrq",
@@ -167,7 +160,6 @@ fn a_crash_of_domain_0_reboots_the_machine() {
 }
 
 #[test]
-#[ignore = "boots QEMU: cargo test -p rexen-tests -- --ignored"]
 fn a_crash_of_domain_0_leaves_the_machine_standing_if_told_so() {
     let says = [
         "Kernel panic - not syncing: sysrq",
