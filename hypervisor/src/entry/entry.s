@@ -148,6 +148,26 @@ syscall_entry:
     /* From the guest kernel: a hypercall. */
 10: cmp rax, 23
     je iret_entry
+    /* xen_version(XENVER_version): Linux makes it for nothing but to take its events, thousands of times in a boot. Without
+       anything to take or to do it ends here. */
+    cmp rax, {XEN_VERSION_CALL}
+    jne 11f
+    test rdi, rdi
+    jnz 11f
+    cmp qword ptr [rsp + {T_PENDING}], 0
+    jne 11f
+    mov rax, [rsp + {T_VCPU_INFO}]
+    cmp byte ptr [rax], 0
+    jne 19f
+    mov rax, rcx
+    shl rax, 16
+    sar rax, 16
+    cmp rax, rcx
+    jne 19f
+    mov eax, {XEN_VERSION}
+    mov rsp, [rsp + {T_SCRATCH_RSP}]
+    sysretq
+19: mov eax, {XEN_VERSION_CALL}
 11: push 0xe02b
     push qword ptr [rsp + 8 + {T_SCRATCH_RSP}]
     push r11

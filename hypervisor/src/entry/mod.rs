@@ -9,6 +9,8 @@
 use core::arch::global_asm;
 
 use rexen_abi::arch_x86::CpuUserRegs;
+use rexen_abi::xen::__HYPERVISOR_xen_version;
+use rexen_core::hypercall::handlers::xen_version::VERSION;
 use rexen_core::units::CpuId;
 
 use crate::cpu::info::{CPU_INFO_BYTES, CpuInfo, FRAME_END};
@@ -95,6 +97,8 @@ global_asm!(
     R_RIP = const core::mem::offset_of!(CpuUserRegs, rip),
     R_CS = const core::mem::offset_of!(CpuUserRegs, cs),
     CPU_INFO_SIZE = const CPU_INFO_BYTES,
+    XEN_VERSION_CALL = const __HYPERVISOR_xen_version,
+    XEN_VERSION = const VERSION,
     BOUNCE_FLAGS = const BOUNCE_FLAGS,
     USER_FLAGS = const USER_FLAGS,
     hypercall = sym hypercall::hypercall_entry,
