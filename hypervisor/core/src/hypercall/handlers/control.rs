@@ -1,22 +1,18 @@
-//! What the toolstack asks (`public/sysctl.h`, `public/domctl.h`). For now what a lone domain 0 needs.
-
-use core::sync::atomic::Ordering::Relaxed;
+//! What the toolstack asks about the machine (`public/sysctl.h`). For now what a lone domain 0 needs.
 
 use rexen_abi::Plain;
-use rexen_abi::domctl::*;
+use rexen_abi::domctl::{XEN_SCHEDULER_NULL, XenDomctlGetdomaininfo};
 use rexen_abi::errno::Errno;
 use rexen_abi::sysctl::*;
 
 use super::args::element;
-use crate::domain::{Domain, VcpuFlags};
+use super::domctl::domain_info;
 use crate::hypercall::authority::Control;
 use crate::hypercall::{Call, Machine, Outcome};
-use crate::sched::RunstateKind;
 use crate::units::DomId;
 
-/// Byte offset of the union in the envelope of a sysctl, and of a domctl.
+/// Byte offset of the union in the envelope.
 const SYSCTL_UNION: u64 = 8;
-const DOMCTL_UNION: u64 = 16;
 /// Bytes of console text copied at a time.
 const PIECE: usize = 128;
 /// Keys that one call may press.
@@ -157,64 +153,4 @@ fn list_domains<M: Machine>(
         from = DomId(domain.id.0.saturating_add(1));
     }
     Ok(asked)
-}
-
-fn domain_info<M: Machine>(m: &M, domain: &Domain) -> XenDomctlGetdomaininfo {
-    let now = m.now();
-    let mut info = XenDomctlGetdomaininfo {
-        domain: domain.id.0,
-        tot_pages: domain.tot_pages.load(Relaxed),
-        max_pages: domain.max_pages.load(Relaxed),
-        shared_info_frame: domain.shared_info.0,
-        max_vcpu_id: XEN_INVALID_MAX_VCPU_ID,
-        handle: domain.handle,
-        gpaddr_bits: domain.cpuid.physical_bits(),
-        ..XenDomctlGetdomaininfo::default()
-    };
-    info.flags = match domain.shutdown.load(Relaxed) {
-        crate::domain::NOT_SHUT_DOWN => XEN_DOMINF_shutdownmask << XEN_DOMINF_shutdownshift,
-        reason => {
-            XEN_DOMINF_shutdown | (reason & XEN_DOMINF_shutdownmask) << XEN_DOMINF_shutdownshift
-        }
-    };
-    let mut all_blocked = true;
-    for vcpu in &domain.vcpus {
-        let run = *vcpu.runstate.lock();
-        info.cpu_time = info.cpu_time.wrapping_add(run.at(now).time[0]);
-        info.max_vcpu_id = vcpu.id.0;
-        if vcpu.flags.load(Relaxed) & VcpuFlags::DOWN != 0 {
-            continue;
-        }
-        info.nr_online_vcpus += 1;
-        all_blocked &= run.kind() == RunstateKind::Blocked;
-        if run.kind() == RunstateKind::Running {
-            info.flags |= XEN_DOMINF_running;
-        }
-    }
-    if all_blocked && info.nr_online_vcpus != 0 {
-        info.flags |= XEN_DOMINF_blocked;
-    }
-    info
-}
-
-/// `domctl(op)`.
-pub fn domctl<M: Machine>(call: &mut Call<'_, M>, _: Control) -> Outcome {
-    act_on_domain(call).into()
-}
-
-fn act_on_domain<M: Machine>(call: &Call<'_, M>) -> Result<(), Errno> {
-    let at = call.args[0];
-    let op = call.read::<XenDomctl>(at)?;
-    if op.interface_version != XEN_DOMCTL_INTERFACE_VERSION {
-        return Err(Errno::EACCES);
-    }
-    match op.cmd {
-        XEN_DOMCTL_getdomaininfo => {
-            // As Xen does: the first domain from this number on.
-            let domain = call.m.next_domain(DomId(op.domain)).ok_or(Errno::ESRCH)?;
-            call.write(element(at, 8, 1), &domain.id.0)?;
-            call.write(element(at, DOMCTL_UNION, 1), &domain_info(call.m, &domain))
-        }
-        _ => Err(Errno::ENOSYS),
-    }
 }

@@ -12,6 +12,7 @@ pub mod callbacks;
 pub mod console_io;
 pub mod control;
 pub mod cpu;
+pub mod domctl;
 pub mod event_channel_op;
 pub mod grant_host;
 pub mod grant_table_op;
