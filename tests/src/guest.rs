@@ -103,6 +103,24 @@ fn tells_crash(line: &str) -> bool {
 /// # Panics
 /// Something does not build, or QEMU cannot be started.
 pub fn boot(host: Host, name: &str) -> (Verdict, String) {
+    boot_on(host, name, |machine| machine)
+}
+
+/// As [`boot`], on one CPU and counting instructions: a tick of the TSC is one of them.
+///
+/// # Panics
+/// As [`boot`].
+pub fn boot_counted(host: Host, name: &str) -> (Verdict, String) {
+    boot_on(host, name, |machine| {
+        machine
+            .smp(1)
+            .cpu("max,-smap,-erms,-rdrand")
+            .arg("-icount")
+            .arg("shift=0")
+    })
+}
+
+fn boot_on(host: Host, name: &str, change: impl FnOnce(Qemu) -> Qemu) -> (Verdict, String) {
     let (hypervisor, guest) = (host.image(), image(name));
     let _slot = Slot::take();
     let machine = Qemu::new(hypervisor)
@@ -110,6 +128,7 @@ pub fn boot(host: Host, name: &str) -> (Verdict, String) {
         .append("console=com1 com1=115200,8n1 dom0_mem=64M noreboot loglvl=all")
         .module(guest, name)
         .timeout(DEADLINE);
+    let machine = change(machine);
     let mut verdict = Verdict::Broken;
     let run = machine.run_until(|line| {
         if let Some(parsed) = Verdict::parse(name, line) {
@@ -157,6 +176,7 @@ macro_rules! guest_tests {
         $crate::guest_tests! {
             $host;
             control_registers
+            costs
             cpuid
             crash_iret_frame_unreadable
             crash_iret_without_user_table
