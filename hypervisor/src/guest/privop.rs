@@ -223,7 +223,11 @@ impl PrivHost for Host<'_> {
                     vcpu: self.vcpu,
                     args: [0; 5],
                 };
-                mmuext_op::load_kernel_base(&call, base).map_err(|_| Fault::Original)?;
+                match mmuext_op::load_kernel_base(&call, base) {
+                    Ok(true) => {}
+                    Ok(false) => return Err(Fault::Again),
+                    Err(_) => return Err(Fault::Original),
+                }
             }
             _ => {
                 let value = cr::write_cr4(self.domain.limits.cr4_changeable, value);
@@ -406,7 +410,7 @@ fn finish(
             }
             Ok(())
         }
-        Outcome::Restart => Ok(()),
+        Outcome::Restart | Outcome::Fault(Fault::Again) => Ok(()),
         Outcome::Interrupt { vector, advance } => {
             traps::software_interrupt(regs, domain, vcpu, vector, advance)
         }

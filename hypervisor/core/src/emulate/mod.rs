@@ -171,6 +171,8 @@ pub struct SegBases {
 pub enum Fault {
     /// The fault that brought us here, unchanged, at the instruction.
     Original,
+    /// None: part of the work is done, and the instruction is to run again for the rest.
+    Again,
     /// #GP with this error code, at the instruction.
     GeneralProtection(u16),
     /// #UD at the instruction.

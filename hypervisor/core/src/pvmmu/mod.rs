@@ -36,5 +36,5 @@ pub use host::{IoAccess, IoPolicy, MmuHost, TableAccess, Tlb};
 pub use refs::Refs;
 pub use update::{
     L1Slot, MMU_MACHPHYS_UPDATE, MMU_NORMAL_PT_UPDATE, MMU_PT_UPDATE_NO_TRANSLATE,
-    MMU_PT_UPDATE_PRESERVE_AD, StoreKind, Stored, WriteFault,
+    MMU_PT_UPDATE_PRESERVE_AD, StoreKind, Stored,
 };

@@ -3,7 +3,7 @@
 //! Always in this order: check and take the new reference, write, drop the old one.
 
 use super::entry::{A, D, L1_FAST, P, PAT, RW, TABLE_FAST, adjust_l1, adjust_table, frame_of};
-use super::{DomainMm, IoAccess, MmuError, MmuHost};
+use super::{DomainMm, MmuError, MmuHost};
 use crate::frame::{FrameType, Word};
 use crate::units::{DomId, Mfn, PTES_PER_TABLE};
 
@@ -56,19 +56,6 @@ pub struct Stored {
     pub old: u64,
     /// Whether they were replaced.
     pub stored: bool,
-}
-
-/// What a write fault of the guest's kernel at some address means.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum WriteFault {
-    /// The address lies in this level 1 table of the domain, mapped read-only: perhaps a store to emulate.
-    Table(Mfn),
-    /// The tables allow the write by now: a stale translation, run the instruction again.
-    Allowed,
-    /// This I/O frame was mapped read-only by policy: drop the store, or emulate it.
-    ReadOnlyIo(Mfn),
-    /// The guest's own business.
-    Guest,
 }
 
 impl<H: MmuHost> DomainMm<'_, H> {
@@ -142,52 +129,6 @@ impl<H: MmuHost> DomainMm<'_, H> {
         Ok(L1Slot {
             table,
             index: index(1) as u16,
-        })
-    }
-
-    /// What a write fault at `va` means under the tables of `l4`.
-    ///
-    /// Interesting only if the fault was by the guest's kernel, on a present page.
-    #[inline]
-    pub fn write_fault(&self, l4: Mfn, va: u64) -> WriteFault {
-        let Ok(slot) = self.walk(l4, va) else {
-            return WriteFault::Guest;
-        };
-        let entry = self.read_l1_entry(slot);
-        if entry & P == 0 {
-            return WriteFault::Guest;
-        }
-        let target = frame_of(entry);
-        if entry & RW != 0 {
-            return if self.is_writable_above(l4, va) {
-                WriteFault::Allowed
-            } else {
-                WriteFault::Guest
-            };
-        }
-        let word = self.refs.frames.word(target);
-        if self.is_own_l1(word) {
-            WriteFault::Table(target)
-        } else if word.is_io()
-            && self.host().io_access(self.state.domain, target) == IoAccess::ReadOnly
-        {
-            WriteFault::ReadOnlyIo(target)
-        } else {
-            WriteFault::Guest
-        }
-    }
-
-    /// Whether levels 4 to 2 allow writes at `va`, which [`Self::walk`] has found mapped.
-    #[cold]
-    fn is_writable_above(&self, l4: Mfn, va: u64) -> bool {
-        let mut table = l4;
-        [4, 3, 2].into_iter().all(|level| {
-            let entry = self.host().read(
-                table,
-                (va >> (12 + 9 * (level - 1))) as usize % PTES_PER_TABLE,
-            );
-            table = frame_of(entry);
-            entry & RW != 0
         })
     }
 

@@ -188,21 +188,19 @@ fn new_base<M: Machine>(
     Ok(mm.settle().is_err())
 }
 
-/// Makes `mfn` the kernel page-table base of the calling vcpu, as its `mov` to CR3 asks.
+/// Makes `mfn` the kernel page-table base of the calling vcpu, as its `mov` to CR3 asks. False: the tables are not all
+/// validated yet, and the instruction is to run again.
 ///
 /// # Errors
 /// It cannot be a level 4 table.
-pub fn load_kernel_base<M: Machine>(call: &Call<'_, M>, mfn: Mfn) -> Result<(), Errno> {
+pub fn load_kernel_base<M: Machine>(call: &Call<'_, M>, mfn: Mfn) -> Result<bool, Errno> {
     drop_ldt_pages(call);
-    loop {
-        match new_base(call, &call.vcpu.kernel_l4, Some(mfn), |m| {
-            m.load_base(call.vcpu)
-        }) {
-            Ok(_) => return Ok(()),
-            // An instruction cannot be continued; a table that was never validated before is rare here.
-            Err(MmuOrErrno::Again) => {}
-            Err(MmuOrErrno::Errno(e)) => return Err(e),
-        }
+    match new_base(call, &call.vcpu.kernel_l4, Some(mfn), |m| {
+        m.load_base(call.vcpu)
+    }) {
+        Ok(_) => Ok(true),
+        Err(MmuOrErrno::Again) => Ok(false),
+        Err(MmuOrErrno::Errno(e)) => Err(e),
     }
 }
 
