@@ -395,6 +395,12 @@ impl Machine for Hw {
         NR_RAM.load(Relaxed)
     }
 
+    fn scheduler(&self) -> &dyn Scheduler {
+        scheduler()
+    }
+    fn reschedule(&self, cpu: CpuId) {
+        kick_cpu(cpu, exit::SCHEDULE);
+    }
     fn vcpu_wake(&self, vcpu: &Vcpu) {
         if let Some(cpu) = scheduler().wake(vcpu.sched, self.now()) {
             kick_cpu(cpu, exit::SCHEDULE);

@@ -8,6 +8,7 @@ use crate::domain::{Domain, Vcpu};
 use crate::evtchn::SharedFrames;
 use crate::frame::FrameTable;
 use crate::pvmmu::MmuHost;
+use crate::sched::Scheduler;
 use crate::units::{CpuId, DomId, Mfn, Nanos, Pirq};
 
 /// A segment base (`public/arch-x86/xen.h`, SEGBASE_*).
@@ -84,6 +85,10 @@ pub trait Machine: MmuHost + SharedFrames + Sync + Sized {
     /// Frames of RAM in all.
     fn nr_ram_frames(&self) -> u64;
 
+    /// The scheduler. Waking and sleeping go through [`Self::vcpu_wake`] and [`Self::vcpu_sleep`], which account for time.
+    fn scheduler(&self) -> &dyn Scheduler;
+    /// Makes `cpu` ask the scheduler, which said that it should.
+    fn reschedule(&self, cpu: CpuId);
     /// The scheduler may run `vcpu` again.
     fn vcpu_wake(&self, vcpu: &Vcpu);
     /// `vcpu` must stop running: if it is the caller, when this hypercall ends.

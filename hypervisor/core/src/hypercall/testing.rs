@@ -19,8 +19,8 @@ use crate::policy::cpuid::{CpuidPolicy, HostCpuid, Regs, TscView, Vendor};
 use crate::policy::ioports::DomainPorts;
 use crate::policy::msr::VcpuMsrState;
 use crate::pvmmu::{DomainMm, IoAccess, IoPolicy, MmState, MmuHost, TableAccess, Tlb, check_world};
-use crate::sched::{Runstate, SchedId};
-use crate::units::{CpuId, DomId, Mfn, Nanos, PTES_PER_TABLE, Pirq, VcpuId};
+use crate::sched::{RoundRobin, Runstate, Scheduler, VcpuRef};
+use crate::units::{CpuId, CpuMask, DomId, Mfn, Nanos, PTES_PER_TABLE, Pirq, VcpuId};
 
 /// Frames in all, and how many of them are RAM.
 pub const ALL: usize = 300;
@@ -43,6 +43,7 @@ const NR_PIRQS: u32 = 64;
 pub enum Asked {
     Wake(DomId, VcpuId),
     Sleep(DomId, VcpuId),
+    Reschedule(CpuId),
     Kick(DomId, VcpuId),
     Yield,
     Timers(VcpuId),
@@ -90,6 +91,7 @@ pub struct Fake {
     pub m2p: Mutex<BTreeMap<u64, u64>>,
     pub bugs: Mutex<Vec<(&'static str, Mfn)>>,
     pub input: Mutex<Vec<u8>>,
+    sched: RoundRobin,
 }
 
 struct Cpu;
@@ -131,7 +133,9 @@ impl Fake {
             m2p: Mutex::default(),
             bugs: Mutex::default(),
             input: Mutex::default(),
+            sched: RoundRobin::new(),
         };
+        (0..2).for_each(|cpu| fake.sched.cpu_online(CpuId(cpu)));
         let domains = vec![
             fake.domain_with(0, Mfn(1), DOM0, 2),
             fake.domain_with(1, Mfn(2), DOMU, 1),
@@ -154,7 +158,12 @@ impl Fake {
         }
         let cpuid = CpuidPolicy::collect(&Cpu);
         let vcpu = |n| {
-            let vcpu = Vcpu::new(dom, VcpuId(n), SchedId(n), Runstate::new(Nanos(0)));
+            let who = VcpuRef {
+                dom,
+                vcpu: VcpuId(n),
+            };
+            let id = self.sched.insert(who, CpuMask(u64::MAX)).unwrap();
+            let vcpu = Vcpu::new(dom, VcpuId(n), id, Runstate::new(Nanos(0)));
             if n == 0 {
                 vcpu.flags.store(VcpuFlags::INITIALISED, SeqCst);
             }
@@ -436,6 +445,12 @@ impl Machine for Fake {
     }
     fn nr_ram_frames(&self) -> u64 {
         RAM as u64
+    }
+    fn scheduler(&self) -> &dyn Scheduler {
+        &self.sched
+    }
+    fn reschedule(&self, cpu: CpuId) {
+        self.ask(Asked::Reschedule(cpu));
     }
     fn vcpu_wake(&self, vcpu: &Vcpu) {
         self.ask(Asked::Wake(vcpu.domain, vcpu.id));

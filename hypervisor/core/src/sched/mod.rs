@@ -11,6 +11,7 @@
 //!
 //! Neither caller nor scheduler holds a lock of its own across these calls; a scheduler's locks are innermost.
 
+mod params;
 mod registry;
 mod round_robin;
 mod runstate;
@@ -18,6 +19,7 @@ mod runstate;
 #[cfg(test)]
 mod tests;
 
+pub use params::{Affinity, DEFAULT_WEIGHT, MAX_WEIGHT, Params, Tunables, Warp};
 pub use registry::{DEFAULT_SCHEDULER, SCHEDULERS, SchedulerEntry, scheduler_named};
 pub use round_robin::RoundRobin;
 pub use runstate::{Runstate, RunstateInfo, RunstateKind};
@@ -66,8 +68,12 @@ pub enum SchedError {
     NoCpu,
     /// The vcpu is awake, or its registers are still on a CPU.
     Busy,
-    /// There is no such entry.
+    /// There is no such entry, or no vcpu of that domain.
     NoVcpu,
+    /// This scheduler has no such thing to set.
+    Unsupported,
+    /// It has, but not to this value.
+    BadValue,
 }
 
 impl From<SchedError> for Errno {
@@ -77,6 +83,8 @@ impl From<SchedError> for Errno {
             SchedError::NoCpu => Errno::EINVAL,
             SchedError::Busy => Errno::EBUSY,
             SchedError::NoVcpu => Errno::ENOENT,
+            SchedError::Unsupported => Errno::EOPNOTSUPP,
+            SchedError::BadValue => Errno::EINVAL,
         }
     }
 }
@@ -88,6 +96,9 @@ impl From<SchedError> for Errno {
 pub trait Scheduler: Send + Sync {
     /// Its name in the boot option `sched=`.
     fn name(&self) -> &'static str;
+
+    /// The XEN_SCHEDULER_* number under which toolstacks know it, or one with the same parameters.
+    fn number(&self) -> u32;
 
     /// Lets `cpu` be used from now on; it should call [`Scheduler::schedule`] next.
     fn cpu_online(&self, cpu: CpuId);
@@ -110,16 +121,60 @@ pub trait Scheduler: Send + Sync {
     /// The vcpu must not run until woken. It may go on running until the CPU that this gives has asked again.
     fn sleep(&self, id: SchedId) -> Option<CpuId>;
 
-    /// Changes where a vcpu may run.
+    /// Changes where a vcpu runs.
     ///
     /// # Errors
-    /// `NoCpu` (EINVAL): no CPU of `affinity` is online. `NoVcpu` (ENOENT).
+    /// `NoCpu` (EINVAL): no CPU of `affinity.hard` is online. `NoVcpu` (ENOENT).
     fn set_affinity(
         &self,
         id: SchedId,
-        affinity: CpuMask,
+        affinity: Affinity,
         now: Nanos,
     ) -> Result<Option<CpuId>, SchedError>;
+
+    /// Where a vcpu runs, as it was set.
+    ///
+    /// # Errors
+    /// `NoVcpu` (ENOENT).
+    fn affinity(&self, id: SchedId) -> Result<Affinity, SchedError>;
+
+    /// The CPU that a vcpu is on, or was on or waited for last.
+    fn cpu_of(&self, id: SchedId) -> Option<CpuId>;
+
+    /// A domain's part.
+    ///
+    /// # Errors
+    /// `NoVcpu` (ENOENT): the domain has no vcpu yet. `Unsupported` (EOPNOTSUPP): all are equal here.
+    fn params(&self, dom: DomId) -> Result<Params, SchedError> {
+        let _ = dom;
+        Err(SchedError::Unsupported)
+    }
+
+    /// Changes a domain's part.
+    ///
+    /// # Errors
+    /// As [`Scheduler::params`]. `BadValue` (EINVAL).
+    fn set_params(&self, dom: DomId, params: &Params) -> Result<(), SchedError> {
+        let _ = (dom, params);
+        Err(SchedError::Unsupported)
+    }
+
+    /// What holds for all.
+    ///
+    /// # Errors
+    /// `Unsupported` (EOPNOTSUPP).
+    fn tunables(&self) -> Result<Tunables, SchedError> {
+        Err(SchedError::Unsupported)
+    }
+
+    /// Changes what holds for all.
+    ///
+    /// # Errors
+    /// `Unsupported` (EOPNOTSUPP). `BadValue` (EINVAL).
+    fn set_tunables(&self, tunables: &Tunables) -> Result<(), SchedError> {
+        let _ = tunables;
+        Err(SchedError::Unsupported)
+    }
 
     /// The vcpu on `cpu` offers its place. Tells whether `cpu` should now ask; if not, nobody waits for it.
     fn yield_now(&self, cpu: CpuId) -> bool;

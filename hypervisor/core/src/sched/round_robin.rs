@@ -14,7 +14,9 @@
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use super::{Decision, SchedError, SchedId, Scheduler, VcpuRef};
+use rexen_abi::domctl::XEN_SCHEDULER_NULL;
+
+use super::{Affinity, Decision, SchedError, SchedId, Scheduler, VcpuRef};
 use crate::sync::Mutex;
 use crate::units::{CpuId, CpuMask, MAX_CPUS, Nanos};
 
@@ -37,6 +39,8 @@ struct Entry {
     /// `None`: the entry is free.
     who: Option<VcpuRef>,
     affinity: CpuMask,
+    /// Kept for who asks; of CPUs that are idle, one of these is taken first.
+    soft: CpuMask,
     awake: bool,
     place: Place,
     /// Where its registers are, from being chosen until [`Scheduler::saved`].
@@ -194,6 +198,8 @@ impl State {
         let keeps_turn = entry.left > 0;
         entry.eager = keeps_turn;
         let idle = CpuMask(idle.0 & allowed.0);
+        let better = CpuMask(idle.0 & entry.soft.0);
+        let idle = if better.is_empty() { idle } else { better };
         // While its registers are still on a CPU no other can run it.
         let idle_cpu = match idle.contains(home) || pinned_home {
             true => idle.contains(home).then_some(home),
@@ -390,6 +396,11 @@ impl Scheduler for RoundRobin {
         "rr"
     }
 
+    fn number(&self) -> u32 {
+        // The one without parameters.
+        XEN_SCHEDULER_NULL
+    }
+
     fn cpu_online(&self, cpu: CpuId) {
         self.with(|state, _| state.online = CpuMask(state.online.0 | CpuMask::one(cpu).0));
     }
@@ -403,6 +414,7 @@ impl Scheduler for RoundRobin {
             let entry = Entry {
                 who: Some(who),
                 affinity,
+                soft: CpuMask(u64::MAX),
                 awake: false,
                 place: Place::Nowhere,
                 on_cpu: None,
@@ -474,23 +486,40 @@ impl Scheduler for RoundRobin {
     fn set_affinity(
         &self,
         id: SchedId,
-        affinity: CpuMask,
+        affinity: Affinity,
         _now: Nanos,
     ) -> Result<Option<CpuId>, SchedError> {
         self.with(|state, waiting| {
-            if affinity.0 & state.online.0 == 0 {
+            if affinity.hard.0 & state.online.0 == 0 {
                 return Err(SchedError::NoCpu);
             }
             let entry = state.entry(id).ok_or(SchedError::NoVcpu)?;
-            entry.affinity = affinity;
+            (entry.affinity, entry.soft) = (affinity.hard, affinity.soft);
             Ok(match entry.place {
-                Place::Current(cpu) => (!affinity.contains(cpu)).then_some(cpu),
+                Place::Current(cpu) => (!affinity.hard.contains(cpu)).then_some(cpu),
                 Place::Queued(_) => {
                     state.dequeue(waiting, id);
                     state.place(waiting, id)
                 }
                 Place::Nowhere => None,
             })
+        })
+    }
+
+    fn affinity(&self, id: SchedId) -> Result<Affinity, SchedError> {
+        self.with(|state, _| {
+            let entry = state.entry(id).ok_or(SchedError::NoVcpu)?;
+            Ok(Affinity {
+                hard: entry.affinity,
+                soft: entry.soft,
+            })
+        })
+    }
+
+    fn cpu_of(&self, id: SchedId) -> Option<CpuId> {
+        self.with(|state, _| {
+            let entry = state.entry(id)?;
+            Some(entry.on_cpu.unwrap_or(entry.home))
         })
     }
 

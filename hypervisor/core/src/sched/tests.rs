@@ -190,6 +190,13 @@ impl Machine {
     }
 }
 
+fn only(hard: CpuMask) -> Affinity {
+    Affinity {
+        hard,
+        ..Affinity::ANY
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Op {
     Wake(usize),
@@ -233,7 +240,7 @@ proptest! {
                 Op::Affinity(v, mask) => {
                     machine.vcpus[v].affinity = CpuMask(mask);
                     let now = machine.now();
-                    let kick = machine.sched.set_affinity(machine.vcpus[v].id, CpuMask(mask), now).unwrap();
+                    let kick = machine.sched.set_affinity(machine.vcpus[v].id, only(CpuMask(mask)), now).unwrap();
                     machine.kick(kick);
                 }
                 Op::Yield(cpu) => {
@@ -383,7 +390,7 @@ fn only_a_sleeping_saved_vcpu_can_be_removed_and_its_entry_is_used_again() {
     assert_eq!(machine.sched.remove(id), Err(SchedError::NoVcpu));
     assert_eq!(machine.sched.wake(id, Nanos(0)), None);
     assert_eq!(
-        machine.sched.set_affinity(id, CpuMask(1), Nanos(0)),
+        machine.sched.set_affinity(id, only(CpuMask(1)), Nanos(0)),
         Err(SchedError::NoVcpu)
     );
     assert_eq!(
@@ -412,7 +419,7 @@ fn affinity_to_offline_cpus_is_refused() {
     );
     let got = machine
         .sched
-        .set_affinity(machine.vcpus[v].id, CpuMask::EMPTY, Nanos(0));
+        .set_affinity(machine.vcpus[v].id, only(CpuMask::EMPTY), Nanos(0));
     assert_eq!(got, Err(SchedError::NoCpu));
 }
 
