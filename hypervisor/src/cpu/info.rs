@@ -58,12 +58,17 @@ pub fn cpu_info_of(cpu: usize) -> *mut CpuInfo {
     (layout::stack_end(cpu) - CPU_INFO_BYTES) as *mut CpuInfo
 }
 
+/// The words of the current CPU.
+#[inline]
+pub fn words() -> &'static [AtomicU64; slot::COUNT] {
+    // SAFETY: (1) every stack we run on is in a block that ends with a `CpuInfo`; (2) it stays mapped for ever.
+    unsafe { &(*cpu_info()).hv }
+}
+
 /// A word of the current CPU.
 #[inline]
 pub fn word(index: usize) -> &'static AtomicU64 {
-    // SAFETY: (1) every stack we run on is in a block that ends with a `CpuInfo`; (2) it stays mapped for ever; (3) an
-    // index too large panics.
-    unsafe { &(&(*cpu_info()).hv)[index] }
+    &words()[index]
 }
 
 /// A word of `cpu`, which must have its area.

@@ -498,7 +498,7 @@ copy_guest:
     EX_TABLE 1b, 3b
     EX_TABLE 2b, 4b
 
-/* rax = 0 or 1 (fault). Small sizes that hypercalls use all the time: 16, 24, 64 bytes. rdi to, rsi from. */
+/* rax = 0 or 1 (fault). Small sizes that hypercalls use all the time: 16, 8, 4 bytes. rdi to, rsi from. */
 .balign 16
 .global copy_guest_16
 copy_guest_16:
@@ -512,6 +512,15 @@ copy_guest_16:
     EX_TABLE 2b, copy_guest_failed
     EX_TABLE 3b, copy_guest_failed
     EX_TABLE 4b, copy_guest_failed
+.balign 16
+.global copy_guest_4
+copy_guest_4:
+1:  mov eax, [rsi]
+2:  mov [rdi], eax
+    xor eax, eax
+    ret
+    EX_TABLE 1b, copy_guest_failed
+    EX_TABLE 2b, copy_guest_failed
 .balign 16
 .global copy_guest_8
 copy_guest_8:

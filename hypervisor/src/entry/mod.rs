@@ -125,6 +125,7 @@ unsafe extern "C" {
     fn copy_guest(to: *mut u8, from: *const u8, count: usize) -> usize;
     fn copy_guest_16(to: *mut u8, from: *const u8) -> u64;
     fn copy_guest_8(to: *mut u8, from: *const u8) -> u64;
+    fn copy_guest_4(to: *mut u8, from: *const u8) -> u64;
     fn copy_guest_words(to: *mut u64, count: usize, from: *const u64) -> u64;
     fn load_ds(selector: u64) -> u64;
     fn load_es(selector: u64) -> u64;
@@ -199,6 +200,7 @@ pub fn copy_from_guest(gva: u64, into: &mut [u8]) -> bool {
     // SAFETY: (1) the source is the guest's, or faults, which .ex_table expects; (2) the destination is ours.
     unsafe {
         match into.len() {
+            4 => copy_guest_4(into.as_mut_ptr(), gva as *const u8) == 0,
             8 => copy_guest_8(into.as_mut_ptr(), gva as *const u8) == 0,
             16 => copy_guest_16(into.as_mut_ptr(), gva as *const u8) == 0,
             n => copy_guest(into.as_mut_ptr(), gva as *const u8, n) == 0,
@@ -216,6 +218,7 @@ pub fn copy_to_guest(gva: u64, from: &[u8]) -> bool {
     // set); (2) no Rust object of ours lives in a guest's range; (3) the source is ours.
     unsafe {
         match from.len() {
+            4 => copy_guest_4(gva as *mut u8, from.as_ptr()) == 0,
             8 => copy_guest_8(gva as *mut u8, from.as_ptr()) == 0,
             16 => copy_guest_16(gva as *mut u8, from.as_ptr()) == 0,
             n => copy_guest(gva as *mut u8, from.as_ptr(), n) == 0,

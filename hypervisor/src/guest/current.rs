@@ -42,13 +42,12 @@ pub fn with_guest_regs<R>(f: impl FnOnce(&mut CpuUserRegs) -> R) -> R {
 /// The references are good until the next [`save`] on this CPU, which only `exit.rs` calls.
 #[inline]
 pub fn current() -> Option<(&'static Domain, &'static Vcpu)> {
-    let vcpu = word(slot::VCPU).load(Relaxed) as *const Vcpu;
-    let domain = word(slot::DOMAIN).load(Relaxed) as *const Domain;
-    if vcpu.is_null() {
-        return None;
-    }
-    // SAFETY: (1) `load` stored pointers into the domain that HELD keeps alive; (2) both types are shared freely.
-    Some(unsafe { (&*domain, &*vcpu) })
+    let words = info::words();
+    let vcpu = words[slot::VCPU].load(Relaxed) as *const Vcpu;
+    let domain = words[slot::DOMAIN].load(Relaxed) as *const Domain;
+    // SAFETY: (1) `load` stored pointers into the domain that HELD keeps alive, or both are null; (2) both types are shared
+    // freely.
+    unsafe { domain.as_ref().zip(vcpu.as_ref()) }
 }
 
 /// Whether the running vcpu is in guest-kernel mode.

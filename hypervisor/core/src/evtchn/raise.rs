@@ -28,7 +28,7 @@ impl Raised {
     /// Whether nobody needs to be told.
     #[inline]
     pub fn is_nothing(self) -> bool {
-        self == Self::NOTHING
+        self.upcall.is_none() && !self.pollers
     }
 }
 

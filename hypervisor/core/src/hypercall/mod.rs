@@ -23,7 +23,7 @@ use rexen_abi::plain::Plain;
 
 use crate::domain::{Domain, NOT_SHUT_DOWN, Vcpu, VcpuFlags};
 use crate::evtchn::{Raised, Virq};
-use crate::units::{DomId, VcpuId};
+use crate::units::{DomId, EvtchnPort, VcpuId};
 
 /// How a hypercall ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,7 +154,13 @@ pub fn write<T: Plain, M: Machine>(m: &M, gva: u64, value: &T) -> Result<(), Err
 
 /// Does what raising an event asked for: wakes the vcpu it is for, and vcpus that poll its port.
 #[inline]
-pub fn deliver<M: Machine>(m: &M, domain: &Domain, port: crate::units::EvtchnPort, raised: Raised) {
+pub fn deliver<M: Machine>(m: &M, domain: &Domain, port: EvtchnPort, raised: Raised) {
+    if !raised.is_nothing() {
+        tell(m, domain, port, raised);
+    }
+}
+
+fn tell<M: Machine>(m: &M, domain: &Domain, port: EvtchnPort, raised: Raised) {
     if let Some(vcpu) = raised.upcall.and_then(|id| domain.vcpu(id)) {
         wake_for_event(m, vcpu);
     }

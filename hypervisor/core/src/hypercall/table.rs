@@ -49,7 +49,7 @@ macro_rules! hypercalls {
             Hypercall { number: $number, name: $name, who: hypercalls!(@who $who $what), about: $about },
         )*];
 
-        #[inline]
+        #[inline(always)]
         fn route<M: Machine>(call: &mut Call<'_, M>, number: u32) -> Outcome {
             match number {
                 $( $number => hypercalls!(@call $who $what, call), )*
