@@ -15,7 +15,9 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use rexen_abi::memory::E820Entry;
 use rexen_abi::plain::Plain;
 use rexen_core::builder::{self, BuildHost, BuildParams, KernelImage, Layout, bzimage};
-use rexen_core::domain::{Domain, Limits, NOT_SHUT_DOWN, Vcpu, VcpuFlags};
+use rexen_core::domain::{
+    ControlState, Domain, DomainPolicy, NOT_SHUT_DOWN, PolicyCell, Vcpu, VcpuFlags,
+};
 use rexen_core::evtchn::{EventChannels, Virq};
 use rexen_core::gnttab::GrantTable;
 use rexen_core::hypercall::handlers::grant_host::add_frames;
@@ -319,20 +321,16 @@ fn new_domain(
     );
     let scale = timer::clock().scale;
     let khz = timer::tsc_khz() as u32;
-    let limits = Limits {
-        msr: VcpuMsrState::new(&cpuid, true, false),
-        vendor: cpuid.vendor(),
-        cr4_changeable: cr::cr4_changeable(&cpuid),
-        xcr0_allowed: cpuid.xcr0_allowed(),
-        tsc: TscView {
-            host_safe: features().invariant_tsc,
-            khz,
-            mul_frac: scale.mul,
-            shift: scale.shift,
-            cpu_khz: khz,
-            ..TscView::default()
-        },
+    let msr = VcpuMsrState::new(&cpuid, true, false);
+    let tsc = TscView {
+        host_safe: features().invariant_tsc,
+        khz,
+        mul_frac: scale.mul,
+        shift: scale.shift,
+        cpu_khz: khz,
+        ..TscView::default()
     };
+    let policy = PolicyCell::new(DomainPolicy::new(cpuid, msr, tsc));
     let mut vcpus = Vec::new();
     for n in 0..nr_vcpus {
         let who = VcpuRef {
@@ -379,14 +377,13 @@ fn new_domain(
         ports: DomainPorts::hardware(&owned),
         pci_address: Mutex::new(PciAddress::default()),
         rtc_index: Mutex::new(RtcIndex::default()),
-        cpuid,
+        policy,
         shutdown: AtomicU32::new(NOT_SHUT_DOWN),
         latched_reason: AtomicU32::new(NOT_SHUT_DOWN),
         watchdogs: Default::default(),
         memory_map: Mutex::new(memory_map),
         grants: GrantTable::new(id, MAX_GRANT_FRAMES, MAX_MAPTRACK_FRAMES),
         pirq_eoi_map: AtomicU64::new(0),
-        limits,
-        handle: [0; 16],
+        control: ControlState::default(),
     }))
 }

@@ -104,7 +104,7 @@ impl Host<'_> {
         VcpuMsrState {
             bootstrap: self.vcpu.id.0 == 0,
             tsc_aux: self.vcpu.tsc_aux.load(Relaxed),
-            ..self.domain.limits.msr
+            ..self.domain.policy.get().limits.msr
         }
     }
     fn mode(&self) -> Mode {
@@ -230,7 +230,7 @@ impl PrivHost for Host<'_> {
                 }
             }
             _ => {
-                let value = cr::write_cr4(self.domain.limits.cr4_changeable, value);
+                let value = cr::write_cr4(self.domain.policy.get().limits.cr4_changeable, value);
                 self.vcpu.cr4.store(value, Relaxed);
                 current::load_cr4(self.vcpu);
             }
@@ -264,7 +264,11 @@ impl PrivHost for Host<'_> {
         if msr == msr::KERNEL_GS_BASE {
             return Ok(current::inactive_gs_base());
         }
-        match msr_policy::read(msr, &self.msr_state(), self.domain.limits.vendor) {
+        match msr_policy::read(
+            msr,
+            &self.msr_state(),
+            self.domain.policy.get().limits.vendor,
+        ) {
             MsrRead::Value(value) => Ok(value),
             MsrRead::FsBase => Ok(current::read_base(msr::FS_BASE)),
             MsrRead::GsBase => Ok(current::read_base(msr::GS_BASE)),
@@ -277,7 +281,12 @@ impl PrivHost for Host<'_> {
         }
     }
     fn write_msr(&mut self, msr: u32, value: u64) -> Result<(), Fault> {
-        match msr_policy::write(msr, value, &self.msr_state(), self.domain.limits.vendor) {
+        match msr_policy::write(
+            msr,
+            value,
+            &self.msr_state(),
+            self.domain.policy.get().limits.vendor,
+        ) {
             MsrWrite::Ignored => {}
             MsrWrite::FsBase(base) => current::write_base(msr::FS_BASE, base),
             MsrWrite::GsBase(base) => current::write_base(msr::GS_BASE, base),
@@ -303,12 +312,12 @@ impl PrivHost for Host<'_> {
             forced: true,
             cr4: self.vcpu.cr4.load(Relaxed),
             xcr0: self.vcpu.xcr0.load(Relaxed),
-            tsc: &self.domain.limits.tsc,
+            tsc: &self.domain.policy.get().limits.tsc,
         };
-        self.domain.cpuid.answer(leaf, subleaf, &asker)
+        self.domain.policy.get().cpuid.answer(leaf, subleaf, &asker)
     }
     fn xsetbv(&mut self, index: u32, value: u64) -> Result<(), Fault> {
-        cr::check_xsetbv(index, value, self.domain.limits.xcr0_allowed)
+        cr::check_xsetbv(index, value, self.domain.policy.get().limits.xcr0_allowed)
             .map_err(|_| Fault::Original)?;
         self.vcpu.xcr0.store(value, Relaxed);
         // SAFETY: checked against what this CPU supports, and the hypervisor has CR4.OSXSAVE on.

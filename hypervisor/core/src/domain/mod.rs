@@ -5,11 +5,15 @@
 //! changes and hot paths read is an atomic; the rest is behind small locks. `docs/locking.md` has their order.
 
 mod context;
+mod control;
 mod held;
+mod policy;
 mod vcpu;
 mod watchdog;
 
 pub use context::{FpuArea, SavedContext};
+pub use control::{ControlState, Ranges};
+pub use policy::{DomainPolicy, Limits, PolicyCell, Settled};
 pub use vcpu::{Callback, Callbacks, Gdt, Ldt, PortBitmapPlace, TrapSlot, Vcpu, VcpuFlags};
 pub use watchdog::Watchdogs;
 
@@ -20,9 +24,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use rexen_abi::memory::E820Entry;
 
 use crate::evtchn::EventChannels;
-use crate::policy::cpuid::{CpuidPolicy, TscView, Vendor};
 use crate::policy::ioports::{DomainPorts, PciAddress, RtcIndex};
-use crate::policy::msr::VcpuMsrState;
 use crate::pvmmu::MmState;
 use crate::sync::Mutex;
 use crate::units::{DomId, Mfn, VcpuId};
@@ -42,21 +44,6 @@ pub mod assist {
     pub const RUNSTATE_UPDATE_FLAG: u64 = 1 << 5;
     /// The M2P is not mapped in user tables.
     pub const M2P_STRICT: u64 = 1 << 32;
-}
-
-/// What a domain's CPUID policy means for its registers, computed once.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Answers to MSRs; `bootstrap` and `tsc_aux` are a vcpu's own.
-    pub msr: VcpuMsrState,
-    /// Whose processor it believes to run on.
-    pub vendor: Vendor,
-    /// Bits of CR4 that it may change.
-    pub cr4_changeable: u64,
-    /// Bits of XCR0 that it may set.
-    pub xcr0_allowed: u64,
-    /// Its time-stamp counter, as CPUID describes it.
-    pub tsc: TscView,
 }
 
 /// A virtual machine.
@@ -85,8 +72,8 @@ pub struct Domain {
     pub pci_address: Mutex<PciAddress>,
     /// What its last write to port 0x70 chose.
     pub rtc_index: Mutex<RtcIndex>,
-    /// The CPUID it sees.
-    pub cpuid: CpuidPolicy,
+    /// What its processor is like: the CPUID it sees, and what follows from it.
+    pub policy: PolicyCell,
     /// Why it shut down (`public/sched.h`, SHUTDOWN_*), or [`NOT_SHUT_DOWN`].
     pub shutdown: AtomicU32,
     /// The reason it announced for its next shutdown (SCHEDOP_shutdown_code), or [`NOT_SHUT_DOWN`].
@@ -100,10 +87,8 @@ pub struct Domain {
     /// The frame with a bit for each pirq that needs PHYSDEVOP_eoi, and whether event unmasking does it as well (v1);
     /// 0 for none, else `mfn << 1 | v1`.
     pub pirq_eoi_map: AtomicU64,
-    /// What its policy lets control and model-specific registers be, computed once.
-    pub limits: Limits,
-    /// Its name to the tools.
-    pub handle: [u8; 16],
+    /// What the toolstack has set of it.
+    pub control: ControlState,
 }
 
 impl Domain {

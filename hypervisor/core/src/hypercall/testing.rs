@@ -10,12 +10,14 @@ use std::vec::Vec;
 use rexen_abi::Plain;
 use rexen_abi::errno::Errno;
 
-use crate::domain::{Domain, Limits, NOT_SHUT_DOWN, Vcpu, VcpuFlags};
+use crate::domain::{
+    ControlState, Domain, DomainPolicy, NOT_SHUT_DOWN, PolicyCell, Vcpu, VcpuFlags,
+};
 use crate::evtchn::{DwordIndex, EventChannels, QwordIndex, SharedFrames};
 use crate::frame::{Buddy, FrameInfo, FrameTable};
 use crate::gnttab::GrantTable;
 use crate::hypercall::{Call, Machine, MsiRequest, Outcome, PowerAction, SegmentBase, table};
-use crate::policy::cpuid::{CpuidPolicy, HostCpuid, Regs, TscView, Vendor};
+use crate::policy::cpuid::{CpuidPolicy, HostCpuid, Regs, TscView};
 use crate::policy::ioports::DomainPorts;
 use crate::policy::msr::VcpuMsrState;
 use crate::pvmmu::{DomainMm, IoAccess, IoPolicy, MmState, MmuHost, TableAccess, Tlb, check_world};
@@ -157,6 +159,12 @@ impl Fake {
             self.frames().get(Mfn(mfn)).unwrap().assign(dom).unwrap();
         }
         let cpuid = CpuidPolicy::collect(&Cpu);
+        let msr = VcpuMsrState::new(&cpuid, id == 0, true);
+        let mut policy = DomainPolicy::new(cpuid, msr, TscView::default());
+        policy.limits.cr4_changeable = 8;
+        policy.limits.xcr0_allowed = 7;
+        let control = ControlState::default();
+        *control.handle.lock() = [id as u8 + 1; 16];
         let vcpu = |n| {
             let who = VcpuRef {
                 dom,
@@ -182,21 +190,14 @@ impl Fake {
             ports: DomainPorts::default(),
             pci_address: Default::default(),
             rtc_index: Default::default(),
-            limits: Limits {
-                msr: VcpuMsrState::new(&cpuid, id == 0, true),
-                vendor: Vendor::Intel,
-                cr4_changeable: 8,
-                xcr0_allowed: 7,
-                tsc: TscView::default(),
-            },
-            cpuid,
+            policy: PolicyCell::new(policy),
             shutdown: AtomicU32::new(NOT_SHUT_DOWN),
             latched_reason: AtomicU32::new(NOT_SHUT_DOWN),
             watchdogs: Default::default(),
             memory_map: Default::default(),
             grants: GrantTable::new(dom, 4, 1),
             pirq_eoi_map: AtomicU64::new(0),
-            handle: [id as u8 + 1; 16],
+            control,
         })
     }
 

@@ -89,7 +89,7 @@ fn set_context<M: Machine>(m: &M, domain: &Domain, vcpu: &Vcpu, at: u64) -> Resu
     } else {
         saved
     };
-    let cr4 = write_cr4(domain.limits.cr4_changeable, ctrlreg[4]);
+    let cr4 = write_cr4(domain.policy.now().limits.cr4_changeable, ctrlreg[4]);
     let debug = debug_registers(member!(m, at, debugreg), cr4 & CR4_DE != 0)?;
     let ldt = ldt(member!(m, at, ldt_base), member!(m, at, ldt_ents))?;
     let gdt = gdt(m, at)?;

@@ -62,7 +62,7 @@ fn others<M: Machine>(call: &Call<'_, M>) -> Result<u64, Errno> {
                 Err(Errno::EINVAL)
             };
         }
-        XENVER_guest_handle => call.write(arg, &call.domain.handle)?,
+        XENVER_guest_handle => call.write(arg, &*call.domain.control.handle.lock())?,
         XENVER_commandline => {
             let text = if call.domain.is_privileged {
                 call.m.command_line()

@@ -17,8 +17,8 @@ pub fn domain_info<M: Machine>(m: &M, domain: &Domain) -> XenDomctlGetdomaininfo
         max_pages: domain.max_pages.load(Relaxed),
         shared_info_frame: domain.shared_info.0,
         max_vcpu_id: XEN_INVALID_MAX_VCPU_ID,
-        handle: domain.handle,
-        gpaddr_bits: domain.cpuid.physical_bits(),
+        handle: *domain.control.handle.lock(),
+        gpaddr_bits: domain.policy.now().cpuid.physical_bits(),
         ..XenDomctlGetdomaininfo::default()
     };
     info.flags = match domain.shutdown.load(Relaxed) {
