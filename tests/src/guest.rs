@@ -13,7 +13,7 @@ use crate::slots::Slot;
 /// How long a guest may take, with the boot of the hypervisor: a loaded machine needs some patience.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// What either hypervisor says when it is broken itself.
-const PANIC: &str = "Panic on CPU";
+pub(crate) const PANIC: &str = "Panic on CPU";
 
 /// What came of a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,13 +58,26 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// The names of all guests: the folders of tests/guests that have a `main.rs`.
+/// The names of all guests that are booted as domain 0: the folders of tests/guests that have a `main.rs`.
 ///
 /// # Panics
 /// The folder cannot be read.
 pub fn names() -> Vec<String> {
-    let folder = tree::root().join("tests/guests");
-    let entries = std::fs::read_dir(&folder).expect("tests/guests can be read");
+    names_in("tests/guests")
+}
+
+/// The names of those that the warden runs as other domains, and its own: the folders of tests/guests/domu.
+///
+/// # Panics
+/// The folder cannot be read.
+pub fn domu_names() -> Vec<String> {
+    names_in("tests/guests/domu")
+}
+
+fn names_in(folder: &str) -> Vec<String> {
+    let folder = tree::root().join(folder);
+    let entries = std::fs::read_dir(&folder)
+        .unwrap_or_else(|error| panic!("{} cannot be read: {error}", folder.display()));
     let mut names: Vec<String> = entries
         .flatten()
         .filter(|entry| entry.path().join("main.rs").exists())
@@ -75,10 +88,13 @@ pub fn names() -> Vec<String> {
 }
 
 /// The image of one guest; all of them are built together, once.
-fn image(name: &str) -> PathBuf {
+///
+/// # Panics
+/// There is no such guest, or one does not build.
+pub fn image(name: &str) -> PathBuf {
     static IMAGES: OnceLock<Vec<(String, PathBuf)>> = OnceLock::new();
     let images = IMAGES.get_or_init(|| {
-        let names = names();
+        let names = [names(), domu_names()].concat();
         let borrowed: Vec<&str> = names.iter().map(String::as_str).collect();
         match build_guests(&borrowed) {
             Ok(paths) => names.into_iter().zip(paths).collect(),
@@ -93,7 +109,7 @@ fn image(name: &str) -> PathBuf {
 }
 
 /// Whether a line of either hypervisor says that domain 0 was crashed.
-fn tells_crash(line: &str) -> bool {
+pub(crate) fn tells_crash(line: &str) -> bool {
     let line = line.to_lowercase();
     line.contains("domain 0") && line.contains("crashed")
 }

@@ -10,6 +10,8 @@ use rexen_installer::{Consent, Options, build_hypervisor, fetch_debian_xen};
 pub enum Host {
     /// The one of this tree.
     Rexen,
+    /// The same, compiled with debug assertions.
+    RexenDebug,
     /// Debian's Xen 4.17.
     Xen,
 }
@@ -21,17 +23,23 @@ impl Host {
     /// It does not build, or cannot be fetched.
     pub fn image(self) -> PathBuf {
         static REXEN: OnceLock<PathBuf> = OnceLock::new();
+        static DEBUG: OnceLock<PathBuf> = OnceLock::new();
         static XEN: OnceLock<PathBuf> = OnceLock::new();
         let made = match self {
-            Host::Rexen => REXEN.get_or_init(|| match build_hypervisor(&Options::default()) {
-                Ok(artefacts) => artefacts.xen,
-                Err(error) => panic!("building the hypervisor: {error}"),
-            }),
+            Host::Rexen => REXEN.get_or_init(|| built(false)),
+            Host::RexenDebug => DEBUG.get_or_init(|| built(true)),
             Host::Xen => XEN.get_or_init(|| match fetch_debian_xen(Consent::from_env()) {
                 Ok(image) => image,
                 Err(error) => panic!("fetching Debian's Xen: {error}"),
             }),
         };
         made.clone()
+    }
+}
+
+fn built(debug: bool) -> PathBuf {
+    match build_hypervisor(&Options { debug }) {
+        Ok(artefacts) => artefacts.xen,
+        Err(error) => panic!("building the hypervisor: {error}"),
     }
 }

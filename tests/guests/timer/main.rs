@@ -4,37 +4,11 @@
 #![no_std]
 #![no_main]
 
-use rexen_guests::{abi, check, check_eq, event, guest, hypercall, machine, memory};
+use rexen_guests::{abi, check, check_eq, clock::now, event, guest, hypercall, memory};
 
 guest!("timer", main);
 
 const MS: u64 = 1_000_000;
-
-/// System time in ns, by vcpu_time_info and the TSC.
-fn now() -> u64 {
-    let time = event::shared_info() + 0x20;
-    loop {
-        let version = memory::read(time) as u32;
-        let (stamp, system, scale) = (
-            memory::read(time + 8),
-            memory::read(time + 16),
-            memory::read(time + 24),
-        );
-        let (low, high): (u64, u64);
-        machine!("lfence", "rdtsc", out("rax") low, out("rdx") high);
-        if version & 1 == 1 || version != memory::read(time) as u32 {
-            continue;
-        }
-        let delta = (high << 32 | low).saturating_sub(stamp);
-        let shift = (scale >> 32) as i8;
-        let delta = if shift >= 0 {
-            delta << shift
-        } else {
-            delta >> -shift
-        };
-        return system + ((u128::from(delta) * u128::from(scale as u32)) >> 32) as u64;
-    }
-}
 
 fn main() {
     let Ok(port) = event::bind_virq(0, 0) else {

@@ -12,6 +12,11 @@ const fn errno(error: Errno) -> i64 {
 }
 
 pub const EPERM: i64 = errno(Errno::EPERM);
+pub const E2BIG: i64 = errno(Errno::E2BIG);
+pub const ENOMEM: i64 = errno(Errno::ENOMEM);
+pub const EACCES: i64 = errno(Errno::EACCES);
+pub const ENOSPC: i64 = errno(Errno::ENOSPC);
+pub const EOPNOTSUPP: i64 = errno(Errno::EOPNOTSUPP);
 pub const ENOENT: i64 = errno(Errno::ENOENT);
 pub const ESRCH: i64 = errno(Errno::ESRCH);
 pub const ENXIO: i64 = errno(Errno::ENXIO);
@@ -43,6 +48,9 @@ pub const MMUEXT_OP: u32 = xen::__HYPERVISOR_mmuext_op;
 pub const SCHED_OP: u32 = xen::__HYPERVISOR_sched_op;
 pub const CALLBACK_OP: u32 = xen::__HYPERVISOR_callback_op;
 pub const EVENT_CHANNEL_OP: u32 = xen::__HYPERVISOR_event_channel_op;
+pub const DOMCTL: u32 = xen::__HYPERVISOR_domctl;
+pub const SYSCTL: u32 = xen::__HYPERVISOR_sysctl;
+pub const PLATFORM_OP: u32 = xen::__HYPERVISOR_platform_op;
 pub const PHYSDEV_OP: u32 = xen::__HYPERVISOR_physdev_op;
 pub const GRANT_TABLE_OP: u32 = xen::__HYPERVISOR_grant_table_op;
 pub const FPU_TASKSWITCH: u32 = xen::__HYPERVISOR_fpu_taskswitch;

@@ -112,6 +112,32 @@ pub fn start_info() -> &'static StartInfo {
     unsafe { &*(START_INFO.get() as *const StartInfo) }
 }
 
+/// Whether this guest is domain 0.
+pub fn is_domain0() -> bool {
+    start_info().flags & 2 != 0
+}
+
+/// The command line.
+pub fn command_line() -> &'static str {
+    let line = &start_info().cmd_line;
+    let end = line.iter().position(|byte| *byte == 0);
+    core::str::from_utf8(&line[..end.unwrap_or(line.len())]).unwrap_or_default()
+}
+
+/// What the command line says behind `<name>=`.
+pub fn text_option(name: &str) -> Option<&'static str> {
+    let words = command_line().split_ascii_whitespace();
+    words
+        .filter_map(|word| word.split_once('='))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value)
+}
+
+/// The number that the command line gives behind `<name>=`.
+pub fn option(name: &str) -> Option<u64> {
+    text_option(name)?.parse().ok()
+}
+
 /// Names the guest and its main function.
 #[macro_export]
 macro_rules! guest {

@@ -24,6 +24,14 @@ pub fn new_page() -> u64 {
     POOL.address() + used as u64 * PAGE
 }
 
+/// Page `index` of those that a domU is given beyond its image: from behind the boot stack to its last one. The warden maps
+/// all of them; domain 0's builder does not.
+pub fn spare_page(index: u64) -> Option<u64> {
+    let first = (entry::entry_stack() - abi::VIRT_BASE).div_ceil(PAGE);
+    let pfn = first + index;
+    (pfn < entry::start_info().nr_pages).then(|| abi::VIRT_BASE + pfn * PAGE)
+}
+
 /// The machine frame number of a page of the initial mapping, by the p2m list.
 pub fn mfn_of(va: u64) -> u64 {
     mfn_of_pfn((va - abi::VIRT_BASE) / PAGE)
@@ -70,6 +78,49 @@ pub fn read_byte(va: u64) -> u8 {
 pub fn write_byte(va: u64, value: u8) {
     // SAFETY: a test's access; it may fault.
     unsafe { asm!("mov [{}], {}", in(reg) va, in(reg_byte) value, options(nostack)) };
+}
+
+/// Reads four bytes at any address.
+pub fn read_u32(va: u64) -> u32 {
+    let value;
+    // SAFETY: a test's access; it may fault.
+    unsafe { asm!("mov {:e}, [{}]", out(reg) value, in(reg) va, options(nostack)) };
+    value
+}
+
+/// Writes four bytes at any address.
+pub fn write_u32(va: u64, value: u32) {
+    // SAFETY: a test's access; it may fault.
+    unsafe { asm!("mov [{}], {:e}", in(reg) va, in(reg) value, options(nostack)) };
+}
+
+/// Writes bytes from `va` on.
+pub fn write_bytes(va: u64, bytes: &[u8]) {
+    // SAFETY: a test's access; it may fault.
+    unsafe {
+        asm!("rep movsb", inout("rdi") va => _, inout("rsi") bytes.as_ptr() => _, inout("rcx") bytes.len() => _,
+            options(nostack))
+    };
+}
+
+/// Fills the page at `va` with zeros.
+pub fn clear(va: u64) {
+    // SAFETY: a test's access; it may fault.
+    unsafe {
+        asm!("rep stosq", inout("rdi") va => _, in("rax") 0, inout("rcx") PAGE / 8 => _, options(nostack))
+    };
+}
+
+/// The bytes of this guest from `start` on, for one who knows that they are mapped and that nobody changes them.
+pub fn bytes(start: u64, length: u64) -> &'static [u8] {
+    // SAFETY: the initrd, the command line or a constant section: mapped, and only read.
+    unsafe { core::slice::from_raw_parts(start as *const u8, length as usize) }
+}
+
+/// The words of this guest from `start` on, as for [`bytes`].
+pub fn words(start: u64, length: u64) -> &'static [u64] {
+    // SAFETY: the caller's own array: mapped, and only read while this is used.
+    unsafe { core::slice::from_raw_parts(start as *const u64, length as usize) }
 }
 
 /// CR2, which the hypervisor emulates.

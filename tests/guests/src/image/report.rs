@@ -1,42 +1,61 @@
 //! The verdict: checks that count, and one line at the end.
 
-use super::{abi, entry, hypercall, lone::Lone};
+use super::{console, entry, hypercall, lone::Lone};
 use core::fmt::{self, Write};
 
 static CHECKS: Lone<u32> = Lone::new(0);
 static FAILURES: Lone<u32> = Lone::new(0);
 
-/// A line for the console: cut when it is too long.
-pub struct Line {
-    bytes: [u8; 240],
+/// Text of up to `N` bytes, cut when it is too long.
+#[derive(Clone, Copy)]
+pub struct Text<const N: usize> {
+    bytes: [u8; N],
     length: usize,
 }
 
-impl Write for Line {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.bytes() {
-            if self.length + 1 < self.bytes.len() {
-                self.bytes[self.length] = byte;
-                self.length += 1;
-            }
+impl<const N: usize> Text<N> {
+    /// No text.
+    pub const fn new() -> Self {
+        Self {
+            bytes: [0; N],
+            length: 0,
         }
+    }
+
+    /// Adds a byte while there is room.
+    pub fn push(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(self.length) {
+            *place = byte;
+            self.length += 1;
+        }
+    }
+
+    /// The text; nothing when it is not UTF-8.
+    pub fn as_str(&self) -> &str {
+        core::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+impl<const N: usize> Write for Text<N> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.bytes().for_each(|byte| self.push(byte));
         Ok(())
     }
 }
 
-/// Prints one line, with CONSOLEIO_write.
+/// Prints one line on the console.
 pub fn print(text: fmt::Arguments<'_>) {
-    let mut line = Line {
-        bytes: [0; 240],
-        length: 0,
-    };
+    let mut line = Text::<300>::new();
     let _ = line.write_fmt(text);
-    line.bytes[line.length] = b'\n';
-    let length = line.length as u64 + 1;
-    hypercall::call(
-        abi::CONSOLE_IO,
-        [0, length, hypercall::pointer(&mut line.bytes)],
-    );
+    // The last byte of a line that was cut makes place for its end.
+    line.length = line.length.min(line.bytes.len() - 1);
+    line.push(b'\n');
+    console::write(&mut line.bytes[..line.length]);
 }
 
 /// Counts a check; a failed one is printed.

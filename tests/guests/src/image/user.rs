@@ -1,6 +1,4 @@
 //! The guest's user mode: an address space of its own, and code that runs in it.
-// UNSAFETY: a slice over constants that assembly lays out.
-#![expect(unsafe_code)]
 
 use super::{abi, hypercall, memory, trap};
 
@@ -60,12 +58,6 @@ impl Space {
     }
 }
 
-/// The bytes between two addresses of this image's constants.
-pub fn bytes(start: u64, end: u64) -> &'static [u8] {
-    // SAFETY: `user_code!` gives the bounds of its own constant section.
-    unsafe { core::slice::from_raw_parts(start as *const u8, (end - start) as usize) }
-}
-
 /// The register state in which user code starts at `CODE`, events unmasked.
 pub fn start_frame() -> trap::Frame {
     trap::Frame {
@@ -102,7 +94,7 @@ macro_rules! user_code {
                 concat!("lea {}, [rip + user_", stringify!($name), "_end]"),
                 out(reg) start, out(reg) end,
             );
-            $crate::user::bytes(start, end)
+            $crate::memory::bytes(start, end - start)
         }
     };
 }

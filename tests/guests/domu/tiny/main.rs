@@ -1,0 +1,36 @@
+//! Behaviour: how a domU starts (pv-abi 1.5, 1.6, as the toolstack lays it out), and how it ends.
+//! Trigger: the warden creates it.
+//! Expectation: start_info, p2m, tables and registers as for domain 0, but for the privileges; it can print, and power off.
+#![no_std]
+#![no_main]
+
+use rexen_guests::{abi, check, check_eq, entry, event, guest, memory};
+
+guest!("tiny", main);
+
+fn main() {
+    let info = entry::start_info();
+    check_eq!(info.flags & 3, 0, "flags: not privileged");
+    check!(!entry::is_domain0(), "it is not domain 0");
+    check!(info.console[0] != 0, "the console page has a frame");
+    check_eq!(entry::text_option("name"), Some("tiny"), "the command line");
+    check_eq!(
+        memory::mfn_of(info.pt_base),
+        memory::read(info.mfn_list + (info.pt_base - abi::VIRT_BASE) / 4096 * 8),
+        "p2m"
+    );
+    check_eq!(
+        memory::va_of_mfn(memory::mfn_of(info.pt_base)),
+        info.pt_base,
+        "m2p"
+    );
+    check_eq!(
+        memory::pte_of(info.pt_base) & abi::PTE_RW,
+        0,
+        "the tables are read-only"
+    );
+    let spare = memory::spare_page(0).unwrap_or(0);
+    check_eq!(memory::read(spare), 0, "a page behind the boot stack");
+    memory::write(spare, 1);
+    check_eq!(event::upcall_mask(), 1, "no events yet");
+}

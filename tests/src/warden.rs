@@ -1,0 +1,190 @@
+//! Small guests as domUs: the warden (tests/guests/domu/warden) is domain 0, and creates what a plan says.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use rexen_installer::{Flow, Qemu, SerialLog, cpio::Archive};
+
+use crate::guest::{self, Verdict};
+use crate::host::Host;
+use crate::slots::Slot;
+
+/// What our hypervisor's debug key C says of a world without a wrong count.
+const RECOUNT: &str = "check_world: ";
+
+/// Machine and plan of one boot.
+#[derive(Clone, Debug)]
+pub struct Ring {
+    host: Host,
+    plan: String,
+    options: String,
+    deadline: Duration,
+}
+
+impl Ring {
+    /// A machine on which nothing is planned yet; one minute to live.
+    pub fn new(host: Host) -> Self {
+        Self {
+            host,
+            plan: String::new(),
+            options: String::new(),
+            deadline: Duration::from_secs(60),
+        }
+    }
+
+    /// Adds a round: a line of the plan, as tests/guests/domu/warden/plan.rs says. Our hypervisor recounts its world
+    /// after each.
+    pub fn round(mut self, line: &str) -> Self {
+        if self.host != Host::Xen {
+            self.plan.push_str("recount ");
+        }
+        self.plan.push_str(line);
+        self.plan.push('\n');
+        self
+    }
+
+    /// Adds to the hypervisor's command line.
+    pub fn option(mut self, option: &str) -> Self {
+        self.options.push(' ');
+        self.options.push_str(option);
+        self
+    }
+
+    /// How long the whole may take, with the boot.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Boots, carries the plan out, and gives the warden's verdict with the serial log.
+    ///
+    /// # Panics
+    /// Something does not build, or QEMU cannot be started.
+    pub fn run(&self) -> (Verdict, SerialLog) {
+        let hypervisor = self.host.image();
+        let initrd = Initrd::new(&self.plan);
+        let _slot = Slot::take();
+        let machine = Qemu::new(hypervisor)
+            .memory_mib(256)
+            .append(&format!(
+                "console=com1 com1=115200,8n1 dom0_mem=64M noreboot loglvl=all{}",
+                self.options
+            ))
+            .module(guest::image("warden"), "warden")
+            .module(&initrd.0, "")
+            .timeout(self.deadline);
+        let mut verdict = Verdict::Broken;
+        let run = machine.run_until(|line| {
+            if let Some(parsed) = Verdict::parse("warden", line) {
+                verdict = parsed;
+                return Flow::StopWithin(Duration::from_millis(200));
+            }
+            if line.contains(guest::PANIC) || guest::tells_crash(line) {
+                verdict = Verdict::Broken;
+                return Flow::StopWithin(Duration::from_secs(1));
+            }
+            Flow::GoOn
+        });
+        match run {
+            Ok(run) => (verdict, run.log),
+            Err(error) => panic!("running QEMU: {error}"),
+        }
+    }
+
+    /// Carries the plan out and demands that every guest passes, nothing is lost, and every recount is right.
+    ///
+    /// # Panics
+    /// Something is not so.
+    pub fn demand(&self) -> SerialLog {
+        let (verdict, log) = self.run();
+        assert!(
+            matches!(verdict, Verdict::Pass(_)),
+            "on {:?}: {verdict}\n{log}",
+            self.host
+        );
+        let (right, wrong): (Vec<&str>, Vec<&str>) = log
+            .lines()
+            .filter(|line| line.contains(RECOUNT))
+            .partition(|line| line.contains("check_world: 0 mismatches"));
+        assert!(wrong.is_empty(), "on {:?}: {wrong:?}\n{log}", self.host);
+        if self.host != Host::Xen {
+            assert_eq!(right.len(), self.plan.lines().count(), "recounts\n{log}");
+        }
+        log
+    }
+}
+
+/// A file with the plan and the images that it names; it goes with this value.
+struct Initrd(PathBuf);
+
+impl Initrd {
+    fn new(plan: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let mut archive = Archive::new();
+        archive.file("plan", 0o644, plan);
+        for name in images(plan) {
+            let content = fs::read(guest::image(name)).expect("a built image can be read");
+            archive.file(name, 0o644, content);
+        }
+        let bytes = archive.finish().expect("the archive is sound");
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("rexen-warden-{}-{number}.cpio", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::write(&path, bytes).expect("the temporary folder takes the initrd");
+        Self(path)
+    }
+}
+
+impl Drop for Initrd {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// The images that a plan names.
+fn images(plan: &str) -> BTreeSet<&str> {
+    let guests = plan.lines().flat_map(|line| line.split(':').skip(1));
+    guests
+        .filter_map(|words| {
+            let image = words
+                .split_whitespace()
+                .find_map(|word| word.strip_prefix("image="));
+            image.or_else(|| words.split_whitespace().next())
+        })
+        .collect()
+}
+
+/// Defines the tests of many small domains on one hypervisor.
+#[macro_export]
+macro_rules! domain_tests {
+    ($host:expr) => {
+        use $crate::warden::Ring;
+
+        #[test]
+        fn a_hundred_domains_one_after_the_other_leave_nothing_behind() {
+            Ring::new($host).round("repeat=100 : tiny").demand();
+        }
+
+        #[test]
+        fn sixteen_domains_at_once_leave_nothing_behind() {
+            let guests = ": tiny pages=768 vcpus=2".repeat(16);
+            Ring::new($host)
+                .round(&format!("repeat=3 heap=64 {guests}"))
+                .demand();
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_names_its_images() {
+        let plan = "recount repeat=3 : tiny vcpus=2 : other image=pair role=a\n: tiny";
+        assert_eq!(images(plan), BTreeSet::from(["tiny", "pair"]));
+    }
+}
