@@ -374,6 +374,7 @@ fn new_domain(
         assists: AtomicU64::new(0),
         tot_pages: AtomicU64::new(nr_pages),
         max_pages: AtomicU64::new(max_pages),
+        claim: Default::default(),
         ports: DomainPorts::hardware(&owned),
         pci_address: Mutex::new(PciAddress::default()),
         rtc_index: Mutex::new(RtcIndex::default()),

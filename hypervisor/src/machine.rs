@@ -17,7 +17,7 @@ use rexen_abi::sched::{SHUTDOWN_crash, SHUTDOWN_poweroff, SHUTDOWN_watchdog};
 use rexen_abi::xen::{VcpuTimeInfo, shared_info_offset};
 use rexen_core::domain::{Domain, Vcpu, assist};
 use rexen_core::evtchn::{DwordIndex, QwordIndex, SharedFrames};
-use rexen_core::frame::{Buddy, FrameTable};
+use rexen_core::frame::{Buddy, FrameTable, Pool};
 use rexen_core::hypercall::{Machine, MsiRequest, PowerAction, SegmentBase};
 use rexen_core::options::LogLevel;
 use rexen_core::pvmmu::{IoAccess, IoPolicy, MmuHost, TableAccess, Tlb};
@@ -45,14 +45,16 @@ pub static HW: Hw = Hw;
 
 static DOMAINS: RwLock<Vec<Arc<Domain>>> = RwLock::new(Vec::new());
 static SCHEDULER: Once<Box<dyn Scheduler>> = Once::new();
-static BUDDY: Once<Mutex<Buddy<'static>>> = Once::new();
+static POOL: Once<Mutex<Pool<'static>>> = Once::new();
 static NR_RAM: AtomicU64 = AtomicU64::new(0);
 static L4_SLOTS: Once<[u64; 16]> = Once::new();
 
-/// Frames whose last reference went, to be scrubbed and freed after one flush for all of them.
+/// Frames whose last reference went, to be freed after one flush for all of them.
 static DROPPED: Mutex<[(u64, u16); NR_DROPPED]> = Mutex::new([(0, 0); NR_DROPPED]);
 static IN_DROPPED: AtomicUsize = AtomicUsize::new(0);
 const NR_DROPPED: usize = 256;
+/// Frames that are freed under one holding of the pool's lock.
+const FREED_AT_ONCE: usize = 32;
 
 /// Starts the allocator over the RAM that the hypervisor does not need, and the scheduler.
 pub fn init(scheduler: Box<dyn Scheduler>, free: &[(Mfn, Mfn)]) {
@@ -72,23 +74,33 @@ pub fn init(scheduler: Box<dyn Scheduler>, free: &[(Mfn, Mfn)]) {
     for (start, end) in free {
         buddy.add_range(*start, end.0 - start.0);
     }
-    BUDDY.call_once(|| Mutex::new(buddy));
+    POOL.call_once(|| Mutex::new(Pool::new(buddy)));
 }
 
 /// Adds RAM that has become free after [`init`].
 pub fn add_free(start: Mfn, end: Mfn) {
-    buddy()
+    HW.pool()
         .lock()
         .add_range(start, end.0.saturating_sub(start.0));
 }
 
-fn buddy() -> &'static Mutex<Buddy<'static>> {
-    BUDDY.get().expect("init ran")
-}
-
 /// Takes 2^`order` frames for domain 0 as they are: whatever the firmware left in them is no secret from it.
 pub fn take_unscrubbed(order: u32) -> Option<Mfn> {
-    buddy().lock().alloc(order, 64)
+    let first = HW.pool().lock().alloc(order, u64::BITS, None)?.mfn;
+    for n in 0..1 << order {
+        if let Some(info) = mm::frame_table().get(Mfn(first.0 + n)) {
+            info.set_scrubbed();
+        }
+    }
+    Some(first)
+}
+
+/// Scrubs a free frame, if one needs it and nobody uses the allocator now; an idle CPU's pastime. False: nothing to do.
+pub fn scrub_one() -> bool {
+    let Some(mut pool) = POOL.get().and_then(|pool| pool.try_lock()) else {
+        return true;
+    };
+    pool.scrub_next(|mfn| HW.clear(mfn))
 }
 
 /// The scheduler.
@@ -139,7 +151,7 @@ fn cpus_of(domain: DomId) -> CpuMask {
     cpus
 }
 
-/// Scrubs and frees the frames that were dropped, if there are any.
+/// Frees the frames that were dropped, if there are any.
 #[inline]
 pub fn free_dropped() {
     if IN_DROPPED.load(Relaxed) != 0 {
@@ -159,17 +171,21 @@ fn free_dropped_now() {
         count
     };
     let batch = batch.get(..count).unwrap_or(&batch);
-    let mut last = None;
-    for (_, owner) in batch {
-        if last.replace(*owner) != Some(*owner) {
-            flush::flush_tlb(cpus_of(DomId(*owner)), Flush::Global);
-        }
+    for run in batch.chunk_by(|a, b| a.1 == b.1) {
+        let owner = DomId(run.first().map_or(0, |frame| frame.1));
+        HW.with_domain(owner, |domain| {
+            domain.tot_pages.fetch_sub(run.len() as u64, Relaxed);
+        });
+        flush::flush_tlb(cpus_of(owner), Flush::Global);
     }
-    for (mfn, owner) in batch {
-        if buddy().lock().free(Mfn(*mfn), 0).is_err() {
-            println!("BUG: frame {mfn:#x} dropped twice");
-        } else if let Some(domain) = HW.domain(DomId(*owner)) {
-            domain.tot_pages.fetch_sub(1, Relaxed);
+    for some in batch.chunks(FREED_AT_ONCE) {
+        let mut pool = HW.pool().lock();
+        for (mfn, _) in some {
+            if pool.free(Mfn(*mfn), 0).is_err() {
+                drop(pool);
+                HW.bug("a frame was dropped twice", Mfn(*mfn));
+                pool = HW.pool().lock();
+            }
         }
     }
 }
@@ -368,25 +384,12 @@ impl Machine for Hw {
     fn frames(&self) -> FrameTable<'_> {
         mm::frame_table()
     }
-    fn alloc_frames(&self, order: u32, address_bits: u32) -> Option<Mfn> {
-        let take = || buddy().lock().alloc(order, address_bits);
-        let first = take().or_else(|| {
-            free_dropped();
-            take()
-        })?;
-        for n in 0..1 << order {
-            self.clear(Mfn(first.0 + n));
-        }
-        Some(first)
+    fn pool(&self) -> &Mutex<Pool<'static>> {
+        POOL.get().expect("init ran")
     }
-    fn free_frames(&self, mfn: Mfn, order: u32) {
-        if buddy().lock().free(mfn, order).is_err() {
-            self.bug("freed frames that were not taken", mfn);
-        }
-    }
-    fn nr_free_frames(&self) -> u64 {
+    #[inline]
+    fn free_dropped(&self) {
         free_dropped();
-        buddy().lock().free_frames()
     }
     fn max_frame(&self) -> u64 {
         mm::max_mfn()

@@ -41,14 +41,23 @@ pub extern "C" fn exit_work(_frame: *mut CpuUserRegs) {
             schedule();
         }
         if word(slot::VCPU).load(Relaxed) == 0 {
-            while word(slot::PENDING).load(Relaxed) == 0 {
-                cpu_regs::sti_hlt_cli();
-            }
+            idle();
             continue;
         }
         current::with_guest_regs(deliver);
         if word(slot::PENDING).load(Relaxed) == 0 {
             return;
+        }
+    }
+}
+
+/// Waits until there is work. Meanwhile scrubs free frames, letting interrupts in after each.
+fn idle() {
+    while word(slot::PENDING).load(Relaxed) == 0 {
+        if machine::scrub_one() {
+            cpu_regs::sti_nop_cli();
+        } else {
+            cpu_regs::sti_hlt_cli();
         }
     }
 }

@@ -24,6 +24,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use rexen_abi::memory::E820Entry;
 
 use crate::evtchn::EventChannels;
+use crate::frame::Claim;
 use crate::policy::ioports::{DomainPorts, PciAddress, RtcIndex};
 use crate::pvmmu::MmState;
 use crate::sync::Mutex;
@@ -66,6 +67,8 @@ pub struct Domain {
     pub tot_pages: AtomicU64,
     /// Frames it may own.
     pub max_pages: AtomicU64,
+    /// Frames that are set aside for it.
+    pub claim: Claim,
     /// Ports it may reach.
     pub ports: DomainPorts,
     /// What its last write to port 0xcf8 chose.

@@ -74,6 +74,15 @@ impl FrameInfo {
         self.word.store(word.0, Ordering::Release);
     }
 
+    /// Says that a frame from the allocator no longer has what its last owner left in it: it was overwritten, or that is
+    /// no secret from the next owner.
+    pub fn set_scrubbed(&self) {
+        // The allocator's caller alone knows the frame.
+        if self.word() == Word::UNSCRUBBED {
+            self.set_word(Word::PRIVATE);
+        }
+    }
+
     #[inline(always)]
     fn request(&self, request: Request) -> Result<(Word, Word), FrameError> {
         update(&self.word, request, |_| ())

@@ -37,8 +37,10 @@ fn many_words() -> Vec<Word> {
         Word::IO,
         Word::PRIVATE,
         Word::FREE,
-        Word::free_head(0),
-        Word::free_head(18),
+        Word::UNSCRUBBED,
+        Word::FREE_DIRTY,
+        Word::FREE.free_head(0, None),
+        Word::FREE_DIRTY.free_head(18, Some((1 << 18) - 1)),
     ];
     let owner = assigned().0 & !0x1_ffff_ffff_ffff;
     for refs in [0, 1, 2, 3, 4, MAX_REFS - 1, MAX_REFS] {
@@ -193,7 +195,8 @@ fn dropping_what_nobody_holds_is_a_bug_and_changes_nothing() {
         (Word::IO, PutRef),
         (Word::IO, PutType),
         (Word::FREE, PutRef),
-        (Word::free_head(3), PutType),
+        (Word::FREE.free_head(3, Some(0)), PutType),
+        (Word::UNSCRUBBED, Assign(D2)),
         (after(&[GetType(D1, FrameType::Writable)]), PutRef),
         (after(&[GetType(D1, FrameType::L1)]), PutType),
         (
@@ -486,7 +489,10 @@ fn the_allocator_takes_back_only_what_nobody_uses() {
     let m = Machine::new(64, 32);
     let mut buddy = m.buddy(16);
     let got = buddy.alloc(1, 64).unwrap();
-    m.frames().get(got).unwrap().assign(D1).unwrap();
+    let info = m.frames().get(got).unwrap();
+    assert_eq!(info.assign(D1), Err(FrameError::Bug), "not scrubbed");
+    info.set_scrubbed();
+    info.assign(D1).unwrap();
     let free = buddy.free_frames();
     for (mfn, order) in [
         (got, 0),
@@ -511,12 +517,41 @@ fn the_allocator_takes_back_only_what_nobody_uses() {
     assert_eq!(buddy.alloc(4, 64), Some(Mfn(16)), "all merged again");
 }
 
+/// What is done to the allocator.
+#[derive(Clone, Debug)]
+enum Step {
+    Alloc {
+        order: u32,
+        bits: u32,
+    },
+    Free {
+        pick: usize,
+    },
+    /// Scrub so many of the block's frames, then put it back.
+    PutBack {
+        pick: usize,
+        scrubbed: u64,
+    },
+    Scrub {
+        times: u32,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0u32..5, 12u32..22).prop_map(|(order, bits)| Step::Alloc { order, bits }),
+        2 => any::<usize>().prop_map(|pick| Step::Free { pick }),
+        1 => (any::<usize>(), 0u64..16).prop_map(|(pick, scrubbed)| Step::PutBack { pick, scrubbed }),
+        2 => (0u32..40).prop_map(|times| Step::Scrub { times }),
+    ]
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
     #[test]
-    fn the_allocator_never_gives_a_frame_twice_and_loses_none(
+    fn the_allocator_never_gives_a_frame_twice_loses_none_and_knows_which_are_dirty(
         start in 0u64..40,
-        ops in prop::collection::vec((any::<bool>(), 0u32..5, 12u32..22, any::<usize>()), 1..120),
+        steps in prop::collection::vec(step(), 1..120),
     ) {
         let m = Machine::new(300, 256);
         let mut buddy = m.buddy(start);
@@ -524,41 +559,131 @@ proptest! {
         prop_assert_eq!(all, 256 - start.max(1));
         let mut held: Vec<(Mfn, u32)> = Vec::new();
         let mut used = BTreeSet::new();
-        for (alloc, order, bits, pick) in ops {
-            if alloc {
-                let limit = (1u64 << bits) >> 12;
-                match buddy.alloc(order, bits) {
-                    Some(mfn) => {
+        // Frames whose contents are an old secret.
+        let mut secret: BTreeSet<u64> = (start.max(1)..256).collect();
+        let frames = |mfn: Mfn, order: u32| mfn.0..mfn.0 + (1 << order);
+        for step in steps {
+            match step {
+                Step::Alloc { order, bits } => {
+                    let limit = (1u64 << bits) >> 12;
+                    if let Some(mfn) = buddy.alloc(order, bits) {
                         prop_assert_eq!(mfn.0 % (1 << order), 0);
                         prop_assert!(mfn.0 >= start.max(1) && mfn.0 + (1 << order) <= limit.min(256));
-                        for i in 0..1 << order {
-                            prop_assert!(used.insert(mfn.0 + i));
-                            prop_assert_eq!(m.frames().word(Mfn(mfn.0 + i)), Word::PRIVATE);
+                        for i in frames(mfn, order) {
+                            prop_assert!(used.insert(i));
+                            let word = if secret.contains(&i) { Word::UNSCRUBBED } else { Word::PRIVATE };
+                            prop_assert_eq!(m.frames().word(Mfn(i)), word);
                         }
                         held.push((mfn, order));
-                    }
-                    None => {
+                    } else {
                         let fits = |b: u64| b != 0 && b >= start && b + (1 << order) <= limit.min(256)
                             && (b..b + (1 << order)).all(|f| !used.contains(&f));
                         prop_assert!(!(0..256u64).step_by(1 << order).any(fits));
                     }
                 }
-            } else if !held.is_empty() {
-                let (mfn, order) = held.swap_remove(pick % held.len());
-                buddy.free(mfn, order).unwrap();
-                (0..1 << order).for_each(|i| assert!(used.remove(&(mfn.0 + i))));
+                Step::Free { pick } if !held.is_empty() => {
+                    let (mfn, order) = held.swap_remove(pick % held.len());
+                    buddy.free(mfn, order).unwrap();
+                    frames(mfn, order).for_each(|i| assert!(used.remove(&i)));
+                    secret.extend(frames(mfn, order));
+                }
+                Step::PutBack { pick, scrubbed } if !held.is_empty() => {
+                    let (mfn, order) = held.swap_remove(pick % held.len());
+                    for i in frames(mfn, order).take(scrubbed as usize) {
+                        secret.remove(&i);
+                        m.frames().get(Mfn(i)).unwrap().set_scrubbed();
+                    }
+                    buddy.put_back(mfn, order).unwrap();
+                    frames(mfn, order).for_each(|i| assert!(used.remove(&i)));
+                }
+                Step::Scrub { times } => for _ in 0..times {
+                    buddy.scrub_next(|mfn| assert!(!used.contains(&mfn.0) && secret.remove(&mfn.0)));
+                },
+                _ => {}
             }
             prop_assert_eq!(buddy.free_frames() + used.len() as u64, all);
+            prop_assert_eq!(buddy.dirty_frames(), secret.difference(&used).count() as u64);
         }
         for (mfn, order) in held {
             buddy.free(mfn, order).unwrap();
+            secret.extend(frames(mfn, order));
         }
+        while buddy.scrub_next(|mfn| assert!(secret.remove(&mfn.0))) {}
+        prop_assert!(secret.is_empty() && buddy.dirty_frames() == 0);
         let fresh = Machine::new(300, 256);
         let mut other = fresh.buddy(start);
         for order in (0..8).rev() {
             while let Some(mfn) = other.alloc(order, 64) {
-                prop_assert_eq!(buddy.alloc(order, 64).map(|m| m.0 >> order != 0), Some(mfn.0 >> order != 0), "all merged");
+                let same = buddy.alloc(order, 64);
+                prop_assert_eq!(same.map(|m| m.0 >> order != 0), Some(mfn.0 >> order != 0), "all merged");
+                prop_assert_eq!(m.frames().word(same.unwrap()), Word::PRIVATE);
             }
+        }
+    }
+
+    #[test]
+    fn claims_are_kept_and_nothing_is_promised_twice(
+        ops in prop::collection::vec((0usize..5, 0usize..3, 0u64..40, any::<usize>()), 1..150),
+    ) {
+        let m = Machine::new(140, 140);
+        let mut pool = Pool::new(m.buddy(12));
+        // Two domains that may claim, and the hypervisor, which does not.
+        let claims = [Claim::default(), Claim::default()];
+        let mut tot = [0u64; 3];
+        let mut left = [0u64; 3];
+        let mut blocks: Vec<(usize, Block)> = Vec::new();
+        for (op, who, n, pick) in ops {
+            let claim = claims.get(who);
+            let free = pool.figures().free;
+            match op {
+                0 | 1 => {
+                    let order = n as u32 % 3;
+                    let open = free - left.iter().sum::<u64>() + left[who];
+                    match pool.alloc(order, 64, claim) {
+                        Some(block) => {
+                            prop_assert!(1 << order <= open);
+                            left[who] -= left[who].min(1 << order);
+                            tot[who] += 1 << order;
+                            blocks.push((who, block));
+                        }
+                        None => prop_assert!(open < 1 << order || order > 0),
+                    }
+                }
+                2 if !blocks.is_empty() => {
+                    let (who, block) = blocks.swap_remove(pick % blocks.len());
+                    pool.free(block.mfn, block.order).unwrap();
+                    tot[who] -= 1 << block.order;
+                }
+                3 => {
+                    // What was stopped while it was scrubbed: as if it had not been.
+                    let before = (pool.figures(), left);
+                    if let Some(block) = pool.alloc(n as u32 % 3, 64, claim) {
+                        pool.put_back(block, claim).unwrap();
+                    }
+                    prop_assert_eq!((pool.figures(), left), before);
+                }
+                4 if who < 2 => {
+                    let open = free - left.iter().sum::<u64>();
+                    let wanted = if n == 0 {
+                        left[who] = 0;
+                        Ok(())
+                    } else if left[who] != 0 || n <= tot[who] || n > 32 {
+                        Err(ClaimError::Invalid)
+                    } else if n - tot[who] > open {
+                        Err(ClaimError::NoMemory)
+                    } else {
+                        left[who] = n - tot[who];
+                        Ok(())
+                    };
+                    prop_assert_eq!(pool.claim(&claims[who], n, tot[who], 32), wanted);
+                }
+                _ => {}
+            }
+            let figures = pool.figures();
+            prop_assert_eq!([claims[0].pages(), claims[1].pages()], [left[0], left[1]]);
+            prop_assert_eq!(figures.claimed, left.iter().sum::<u64>());
+            prop_assert_eq!(figures.free + tot.iter().sum::<u64>(), 128);
+            prop_assert!(figures.claimed <= figures.free);
         }
     }
 }

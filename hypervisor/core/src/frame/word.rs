@@ -134,25 +134,46 @@ impl Word {
     pub const IO: Word = Word(0);
     /// A frame of the hypervisor's own: one reference, which no domain can add to.
     pub const PRIVATE: Word = Word(owner_bits(DomId::XEN) | ONE_REF);
-    /// A free frame that does not begin a free block.
+    /// The same, with what its last owner left in it: until it is scrubbed it cannot become anyone's.
+    pub const UNSCRUBBED: Word = Word::PRIVATE.with_type(FrameType::Writable);
+    /// A free frame, scrubbed, that does not begin a free block.
     pub const FREE: Word = Word(owner_bits(DomId::INVALID));
+    /// The same with what its last owner left in it.
+    pub const FREE_DIRTY: Word = Word::FREE.with_type(FrameType::Writable);
 
-    /// A free frame that begins a free block of 2^`order` frames.
-    pub const fn free_head(order: u32) -> Self {
-        Word(Self::FREE.0 | ((order as u64 + 1) << COUNT_SHIFT))
+    /// This free frame as the beginning of a free block of 2^`order` frames, of which those before `first_dirty` are
+    /// scrubbed; all of them if there is none.
+    pub(super) const fn free_head(self, order: u32, first_dirty: Option<u64>) -> Self {
+        let dirty = match first_dirty {
+            Some(index) => (index + 1) & REFS_MASK,
+            None => 0,
+        };
+        Word(self.free_member().0 | ((order as u64 + 1) << COUNT_SHIFT) | dirty)
+    }
+    /// This free frame, not beginning a block.
+    pub(super) const fn free_member(self) -> Self {
+        Word(self.0 & !(COUNT_MASK | REFS_MASK))
     }
     /// The order of the free block that begins here.
     pub const fn free_order(self) -> Option<u32> {
         let count = (self.0 & COUNT_MASK) >> COUNT_SHIFT;
-        if self.0 & !COUNT_MASK == Self::FREE.0 && count != 0 {
+        if self.is_free() && count != 0 {
             Some(count as u32 - 1)
         } else {
             None
         }
     }
+    /// In the free block that begins here, the first frame that may be dirty.
+    pub(super) const fn first_dirty(self) -> Option<u64> {
+        (self.0 & REFS_MASK).checked_sub(1)
+    }
+    /// Whether a free frame has yet to be scrubbed.
+    pub const fn is_dirty(self) -> bool {
+        self.is_free() && self.0 & TYPE_MASK != 0
+    }
     /// Whether the frame is in the allocator.
     pub const fn is_free(self) -> bool {
-        self.0 & !COUNT_MASK == Self::FREE.0
+        self.0 & OWNER_MASK == Self::FREE.0
     }
     /// Who owns the frame.
     #[inline]
@@ -231,7 +252,8 @@ impl Word {
 impl fmt::Debug for Word {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_free() {
-            return write!(f, "free (order {:?})", self.free_order());
+            let dirty = if self.is_dirty() { ", dirty" } else { "" };
+            return write!(f, "free (order {:?}{dirty})", self.free_order());
         }
         write!(
             f,

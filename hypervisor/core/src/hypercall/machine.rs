@@ -6,9 +6,10 @@ use rexen_abi::errno::Errno;
 
 use crate::domain::{Domain, Vcpu};
 use crate::evtchn::SharedFrames;
-use crate::frame::FrameTable;
+use crate::frame::{FrameTable, MemoryFigures, Pool};
 use crate::pvmmu::MmuHost;
 use crate::sched::Scheduler;
+use crate::sync::Mutex;
 use crate::units::{CpuId, DomId, Mfn, Nanos, Pirq};
 
 /// A segment base (`public/arch-x86/xen.h`, SEGBASE_*).
@@ -74,12 +75,10 @@ pub trait Machine: MmuHost + SharedFrames + Sync + Sized {
     fn domain(&self, id: DomId) -> Option<Arc<Domain>>;
     /// All machine frames.
     fn frames(&self) -> FrameTable<'_>;
-    /// Allocates 2^order contiguous frames below 2^`address_bits` bytes, scrubbed, with no owner yet.
-    fn alloc_frames(&self, order: u32, address_bits: u32) -> Option<Mfn>;
-    /// Gives back what [`Self::alloc_frames`] gave and was never assigned.
-    fn free_frames(&self, mfn: Mfn, order: u32);
-    /// Frames that nobody owns.
-    fn nr_free_frames(&self) -> u64;
+    /// The free frames.
+    fn pool(&self) -> &Mutex<Pool<'static>>;
+    /// Frees the frames whose last reference went, if there are any; takes the pool's lock.
+    fn free_dropped(&self);
     /// Machine frames in all (the frame table's reach).
     fn max_frame(&self) -> u64;
     /// Frames of RAM in all.
@@ -191,6 +190,26 @@ pub trait Machine: MmuHost + SharedFrames + Sync + Sized {
     /// Domain 0 found a device (`added`), or lost it.
     fn pci_device(&self, segment: u16, bus: u8, devfn: u8, added: bool);
 
+    /// Allocates 2^order contiguous frames below 2^`address_bits` bytes, scrubbed, with no owner yet. For a domain's own
+    /// memory see [`super::allocate`].
+    fn alloc_frames(&self, order: u32, address_bits: u32) -> Option<Mfn> {
+        super::allocate::alloc_frames(self, order, address_bits)
+    }
+    /// Gives back what was allocated and never assigned.
+    fn free_frames(&self, mfn: Mfn, order: u32) {
+        if self.pool().lock().free(mfn, order).is_err() {
+            self.bug("freed frames that were not taken", mfn);
+        }
+    }
+    /// What is free, and how much of it has yet to be scrubbed, or is claimed.
+    fn memory(&self) -> MemoryFigures {
+        self.free_dropped();
+        self.pool().lock().figures()
+    }
+    /// Frames that nobody owns.
+    fn nr_free_frames(&self) -> u64 {
+        self.memory().free
+    }
     /// Calls `act` with a domain. Hot paths use this: override it if the domain can be found without counting references.
     #[inline]
     fn with_domain<R>(&self, id: DomId, act: impl FnOnce(&Domain) -> R) -> Option<R> {

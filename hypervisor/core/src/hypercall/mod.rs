@@ -4,6 +4,7 @@
 //! checks it, asks `authority.rs` where the call is not for everyone, calls one function of a subsystem, and answers with
 //! an [`Outcome`]. It reaches guest memory and the machine only through [`Machine`].
 
+pub mod allocate;
 pub mod authority;
 pub mod handlers;
 mod machine;

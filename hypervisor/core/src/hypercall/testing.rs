@@ -14,7 +14,7 @@ use crate::domain::{
     ControlState, Domain, DomainPolicy, NOT_SHUT_DOWN, PolicyCell, Vcpu, VcpuFlags,
 };
 use crate::evtchn::{DwordIndex, EventChannels, QwordIndex, SharedFrames};
-use crate::frame::{Buddy, FrameInfo, FrameTable};
+use crate::frame::{Buddy, FrameInfo, FrameTable, Pool};
 use crate::gnttab::GrantTable;
 use crate::hypercall::{Call, Machine, MsiRequest, Outcome, PowerAction, SegmentBase, table};
 use crate::policy::cpuid::{CpuidPolicy, HostCpuid, Regs, TscView};
@@ -82,7 +82,7 @@ pub struct Fake {
     frames: &'static [FrameInfo],
     ram: Vec<AtomicU64>,
     ram32: Vec<AtomicU32>,
-    buddy: Mutex<Buddy<'static>>,
+    pool: crate::sync::Mutex<Pool<'static>>,
     guest: Mutex<Vec<u8>>,
     domains: Mutex<Vec<Arc<Domain>>>,
     slots: [u64; 16],
@@ -125,7 +125,7 @@ impl Fake {
                 .map(|_| AtomicU64::new(0))
                 .collect(),
             ram32: (0..RAM * 1024).map(|_| AtomicU32::new(0)).collect(),
-            buddy: Mutex::new(buddy),
+            pool: crate::sync::Mutex::new(Pool::new(buddy)),
             guest: Mutex::new(vec![0; GUEST_SIZE]),
             domains: Mutex::default(),
             slots: std::array::from_fn(|i| 0x8000_0000_dead_0063 + ((i as u64) << 12)),
@@ -187,6 +187,7 @@ impl Fake {
             assists: AtomicU64::new(0),
             tot_pages: AtomicU64::new(owns.1 - owns.0),
             max_pages: AtomicU64::new(100),
+            claim: Default::default(),
             ports: DomainPorts::default(),
             pci_address: Default::default(),
             rtc_index: Default::default(),
@@ -385,7 +386,7 @@ impl MmuHost for Fake {
         if let Some(domain) = self.domain(owner) {
             domain.tot_pages.fetch_sub(1, SeqCst);
         }
-        self.buddy.lock().unwrap().free(mfn, 0).unwrap();
+        self.pool.lock().free(mfn, 0).unwrap();
     }
     fn bug(&self, what: &'static str, mfn: Mfn) {
         self.bugs.lock().unwrap().push((what, mfn));
@@ -430,17 +431,10 @@ impl Machine for Fake {
     fn frames(&self) -> FrameTable<'_> {
         FrameTable::new(self.frames)
     }
-    fn alloc_frames(&self, order: u32, address_bits: u32) -> Option<Mfn> {
-        let first = self.buddy.lock().unwrap().alloc(order, address_bits)?;
-        (0..1 << order).for_each(|n| self.clear(Mfn(first.0 + n)));
-        Some(first)
+    fn pool(&self) -> &crate::sync::Mutex<Pool<'static>> {
+        &self.pool
     }
-    fn free_frames(&self, mfn: Mfn, order: u32) {
-        self.buddy.lock().unwrap().free(mfn, order).unwrap();
-    }
-    fn nr_free_frames(&self) -> u64 {
-        self.buddy.lock().unwrap().free_frames()
-    }
+    fn free_dropped(&self) {}
     fn max_frame(&self) -> u64 {
         ALL as u64
     }

@@ -14,9 +14,9 @@ use rexen_abi::memory::XenMemoryExchange;
 use super::args::element;
 use super::memory_op::{MAX_EXTENTS, address_bits, give, max_order, surrender};
 use crate::domain::Domain;
-use crate::frame::Word;
-use crate::hypercall::{Call, Machine, Outcome};
-use crate::pvmmu::DomainMm;
+use crate::frame::{Block, Word};
+use crate::hypercall::{Call, Machine, Outcome, allocate};
+use crate::pvmmu::{DomainMm, MmuError};
 use crate::units::{DomId, Mfn};
 
 /// `memory_op(XENMEM_exchange, arg)`.
@@ -42,10 +42,11 @@ pub(super) fn exchange<M: Machine>(call: &Call<'_, M>, arg: u64) -> Outcome {
         if chunk != first && call.m.should_stop() {
             break Outcome::Again(call.args);
         }
-        if let Err(e) = one_chunk(call, &domain, &exchange, shape, chunk) {
-            break Err::<u64, _>(e).into();
+        match one_chunk(call, &domain, &exchange, shape, chunk) {
+            Ok(true) => chunk += 1,
+            Ok(false) => break Outcome::Again(call.args),
+            Err(e) => break Err::<u64, _>(e).into(),
         }
-        chunk += 1;
     };
     // Also what a continuation goes on from.
     match call.write(progress_at, &(chunk << shape.inputs_order)) {
@@ -90,47 +91,52 @@ fn shape<M: Machine>(call: &Call<'_, M>, e: &XenMemoryExchange) -> Result<Shape,
     }
 }
 
-/// Exchanges one chunk, or changes nothing.
+/// Exchanges one chunk, or changes nothing; false if a stop was asked for before it was exchanged.
 fn one_chunk<M: Machine>(
     call: &Call<'_, M>,
     domain: &Domain,
     e: &XenMemoryExchange,
     shape: Shape,
     chunk: u64,
-) -> Result<(), Errno> {
+) -> Result<bool, Errno> {
     let m = call.m;
     let old = read_list(call, e.input.extent_start, chunk, shape.inputs_order)?;
     let pfns = read_list(call, e.output.extent_start, chunk, shape.outputs_order)?;
     let mut new = Vec::new();
     new.try_reserve_exact(pfns.len())
         .map_err(|_| Errno::ENOMEM)?;
+    let undo = |new: &[Block]| {
+        new.iter()
+            .for_each(|block| allocate::put_back(m, *block, None));
+    };
+    let bits = address_bits(e.output.mem_flags);
+    for _ in &pfns {
+        match allocate::alloc_preemptible(m, None, e.output.extent_order, bits) {
+            Ok(block) => new.push(block),
+            Err(e) => {
+                undo(&new);
+                return match e {
+                    MmuError::Again => Ok(false),
+                    _ => Err(Errno::ENOMEM),
+                };
+            }
+        }
+    }
 
     let mut state = domain.mm.lock();
     let mut mm = DomainMm::new(m.frames(), m, &mut state);
     let frames =
         |extent: u64| (0..1u64 << e.input.extent_order).map(move |n| Mfn(extent.wrapping_add(n)));
-    if !old
-        .iter()
-        .flat_map(|extent| frames(*extent))
-        .all(|mfn| is_unused(m.frames().word(mfn), domain.id))
-    {
+    let mut given = old.iter().flat_map(|extent| frames(*extent));
+    if !given.all(|mfn| is_unused(m.frames().word(mfn), domain.id)) {
+        drop(mm);
+        drop(state);
+        undo(&new);
         return Err(Errno::EINVAL);
     }
-    let bits = address_bits(e.output.mem_flags);
-    for _ in &pfns {
-        match m.alloc_frames(e.output.extent_order, bits) {
-            Some(mfn) => new.push(mfn),
-            None => {
-                new.iter()
-                    .for_each(|mfn| m.free_frames(*mfn, e.output.extent_order));
-                return Err(Errno::ENOMEM);
-            }
-        }
-    }
     // The new ones count at once, the old ones until they are free: a moment too much, never too little.
-    domain
-        .tot_pages
-        .fetch_add((pfns.len() as u64) << e.output.extent_order, SeqCst);
+    let count = (pfns.len() as u64) << e.output.extent_order;
+    domain.tot_pages.fetch_add(count, SeqCst);
     // A frame can have come into use since we looked (by a grant, say): then it is freed when that ends. One that is
     // listed twice, or was given back meanwhile, is the guest's own loss.
     let mut lost = false;
@@ -140,23 +146,20 @@ fn one_chunk<M: Machine>(
     drop(mm);
     drop(state);
     if lost {
-        new.iter()
-            .for_each(|mfn| m.free_frames(*mfn, e.output.extent_order));
-        domain
-            .tot_pages
-            .fetch_sub((pfns.len() as u64) << e.output.extent_order, SeqCst);
+        undo(&new);
+        domain.tot_pages.fetch_sub(count, SeqCst);
         return Err(Errno::EINVAL);
     }
-    for (mfn, pfn) in new.iter().zip(&pfns) {
-        give(m, domain, *mfn, e.output.extent_order, *pfn)?;
+    for (block, pfn) in new.iter().zip(&pfns) {
+        give(m, domain, block.mfn, block.order, *pfn)?;
     }
-    for (mfn, n) in new.iter().zip(0..) {
+    for (block, n) in new.iter().zip(0..) {
         call.write(
             element(e.output.extent_start, (chunk << shape.outputs_order) + n, 8),
-            &mfn.0,
+            &block.mfn.0,
         )?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Whether only the allocation keeps the frame.

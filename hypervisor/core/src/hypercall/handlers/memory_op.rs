@@ -13,9 +13,9 @@ use super::grant_host::add_frames;
 use super::memory_exchange::exchange;
 use crate::domain::Domain;
 use crate::evtchn::QwordIndex;
-use crate::hypercall::{Call, Machine, Outcome, authority};
+use crate::hypercall::{Call, Machine, Outcome, allocate, authority};
 use crate::pvmmu::{DomainMm, MmuError};
-use crate::units::Mfn;
+use crate::units::{DomId, Mfn};
 
 /// The M2P's word for a frame that no pfn names.
 pub(super) const INVALID_PFN: u64 = u64::MAX;
@@ -158,7 +158,7 @@ fn decrease<M: Machine>(
 /// Allocates frames that count as `domain`'s but are not assigned yet.
 ///
 /// # Errors
-/// It has all it may have, or there are none.
+/// `Again`. Else: it has all it may have, or there are none.
 pub(super) fn allocate<M: Machine>(
     m: &M,
     domain: &Domain,
@@ -172,9 +172,8 @@ pub(super) fn allocate<M: Machine>(
         .tot_pages
         .fetch_update(SeqCst, SeqCst, more)
         .map_err(|_| FAILED)?;
-    m.alloc_frames(order, address_bits).ok_or_else(|| {
+    allocate::alloc_for(m, domain, order, address_bits).inspect_err(|_| {
         domain.tot_pages.fetch_sub(count, SeqCst);
-        FAILED
     })
 }
 
@@ -279,11 +278,14 @@ fn others<M: Machine>(call: &Call<'_, M>, op: u32, arg: u64) -> Result<u64, Errn
             let control = authority::Control::of(call.domain)?;
             set_map(call, &call.read(arg)?, control).map(|()| 0)
         }
-        // Claims are not kept; a domain that then finds no memory is told so page by page.
         XENMEM_claim_pages => {
+            let asked = call.read::<XenMemoryReservation>(arg)?;
+            if asked.extent_start != 0 || asked.extent_order != 0 || asked.mem_flags != 0 {
+                return Err(Errno::EINVAL);
+            }
+            let domain = m.domain(DomId(asked.domid)).ok_or(Errno::EINVAL)?;
             authority::Control::of(call.domain)?;
-            call.target(call.read::<XenMemoryReservation>(arg)?.domid)
-                .map(|_| 0)
+            allocate::set_claim(m, &domain, asked.nr_extents).map(|()| 0)
         }
         XENMEM_get_sharing_freed_pages | XENMEM_get_sharing_shared_pages => Ok(0),
         // For guests whose frame numbers are translated; ours see machine frames.

@@ -3,6 +3,7 @@
 
 mod calls;
 mod events;
+mod free_memory;
 mod memory;
 mod mmu;
 mod random;

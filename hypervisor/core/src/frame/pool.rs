@@ -1,0 +1,164 @@
+//! The free frames with what domains have claimed of them: a claim sets frames aside for a domain that is being built, so
+//! that it either finds all its memory or is refused at once.
+//!
+//! Never more frames are claimed than are free. Who has no claim gets only the frames beyond all claims; who has one, those
+//! and its own. Nothing here is ever promised twice.
+
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::buddy::Buddy;
+use super::word::FrameError;
+use crate::units::Mfn;
+
+/// The frames set aside for one domain. It changes only under the pool's lock.
+#[derive(Debug, Default)]
+pub struct Claim(AtomicU64);
+
+impl Claim {
+    /// How many frames are set aside still.
+    pub fn pages(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Why a claim is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ClaimError {
+    /// There is a claim, or the number is not more than the domain has, or more than it may have.
+    Invalid,
+    /// There are not so many free frames beyond all claims.
+    NoMemory,
+}
+
+/// Frames taken from the pool, which can be put back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub struct Block {
+    /// The first frame.
+    pub mfn: Mfn,
+    /// 2^order frames.
+    pub order: u32,
+    /// How many of them were claimed.
+    claimed: u64,
+}
+
+/// What the pool has, in frames.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MemoryFigures {
+    /// Free, the next two among them.
+    pub free: u64,
+    /// Not scrubbed yet.
+    pub dirty: u64,
+    /// Set aside for domains.
+    pub claimed: u64,
+}
+
+/// The free frames of the machine.
+#[derive(Debug)]
+pub struct Pool<'a> {
+    buddy: Buddy<'a>,
+    claimed: u64,
+}
+
+impl<'a> Pool<'a> {
+    /// A pool of what `buddy` has.
+    pub const fn new(buddy: Buddy<'a>) -> Self {
+        Pool { buddy, claimed: 0 }
+    }
+
+    /// Adds RAM: see [`Buddy::add_range`].
+    pub fn add_range(&mut self, start: Mfn, count: u64) {
+        self.buddy.add_range(start, count);
+    }
+
+    /// What there is.
+    pub const fn figures(&self) -> MemoryFigures {
+        MemoryFigures {
+            free: self.buddy.free_frames(),
+            dirty: self.buddy.dirty_frames(),
+            claimed: self.claimed,
+        }
+    }
+
+    /// Takes 2^`order` frames below 2^`max_address_bits`: see [`Buddy::alloc`]. A claim is used up first.
+    pub fn alloc(
+        &mut self,
+        order: u32,
+        max_address_bits: u32,
+        claim: Option<&Claim>,
+    ) -> Option<Block> {
+        let count = 1u64.checked_shl(order)?;
+        let own = claim.map_or(0, Claim::pages);
+        let others = self.claimed.saturating_sub(own);
+        if count > self.buddy.free_frames().saturating_sub(others) {
+            return None;
+        }
+        let mfn = self.buddy.alloc(order, max_address_bits)?;
+        let claimed = count.min(own);
+        if let Some(claim) = claim {
+            claim.0.store(own - claimed, Relaxed);
+            self.claimed -= claimed;
+        }
+        Some(Block {
+            mfn,
+            order,
+            claimed,
+        })
+    }
+
+    /// Gives back frames, dirty: see [`Buddy::free`].
+    ///
+    /// # Errors
+    /// `Bug`.
+    pub fn free(&mut self, mfn: Mfn, order: u32) -> Result<(), FrameError> {
+        self.buddy.free(mfn, order)
+    }
+
+    /// Undoes [`Self::alloc`] with this claim; what was scrubbed meanwhile stays scrubbed.
+    ///
+    /// # Errors
+    /// `Bug`: see [`Buddy::put_back`].
+    pub fn put_back(&mut self, block: Block, claim: Option<&Claim>) -> Result<(), FrameError> {
+        self.buddy.put_back(block.mfn, block.order)?;
+        if let Some(claim) = claim {
+            claim.0.fetch_add(block.claimed, Relaxed);
+            self.claimed += block.claimed;
+        }
+        Ok(())
+    }
+
+    /// Has one dirty frame scrubbed: see [`Buddy::scrub_next`].
+    pub fn scrub_next(&mut self, scrub: impl FnOnce(Mfn)) -> bool {
+        self.buddy.scrub_next(scrub)
+    }
+
+    /// Sets frames aside so that a domain with `tot_pages`, which may have `max_pages`, can have `pages` in all; 0 ends
+    /// its claim.
+    ///
+    /// # Errors
+    /// See [`ClaimError`].
+    /// # Source
+    /// `public/memory.h`, XENMEM_claim_pages.
+    pub fn claim(
+        &mut self,
+        claim: &Claim,
+        pages: u64,
+        tot_pages: u64,
+        max_pages: u64,
+    ) -> Result<(), ClaimError> {
+        if pages == 0 {
+            self.claimed -= claim.0.swap(0, Relaxed);
+            return Ok(());
+        }
+        if claim.pages() != 0 || pages <= tot_pages || pages > max_pages {
+            return Err(ClaimError::Invalid);
+        }
+        let more = pages - tot_pages;
+        if more > self.buddy.free_frames().saturating_sub(self.claimed) {
+            return Err(ClaimError::NoMemory);
+        }
+        claim.0.store(more, Relaxed);
+        self.claimed += more;
+        Ok(())
+    }
+}
