@@ -1,6 +1,6 @@
 //! What single hypercalls cost on Rexen and on Debian's Xen 4.17, in instructions, as a table.
 //!
-//! Boots the guest `costs` on both under `-icount shift=0`, where a tick of the TSC is an executed instruction, so that the numbers
+//! Boots the guest `costs`, and `costs_pair` as two domUs, on both under `-icount shift=0`, where a tick of the TSC is an executed instruction, so that the numbers
 //! repeat: `cargo run -p rexen-tests --example costs`.
 #![forbid(unsafe_code)]
 
@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use rexen_tests::guest;
 use rexen_tests::host::Host;
+use rexen_tests::warden::Ring;
 
 fn main() {
     let [ours, theirs] = [Host::Rexen, Host::Xen].map(costs);
@@ -25,9 +26,17 @@ fn main() {
 
 /// Each operation's cost on `host`.
 fn costs(host: Host) -> BTreeMap<String, u64> {
-    let (verdict, log) = guest::boot_counted(host, "costs");
+    let (verdict, alone) = guest::boot_counted(host, "costs");
     eprintln!("{host:?}: {verdict}");
-    log.lines()
+    let pair = "costs_pair role=answer background : costs_pair role=ask";
+    let (verdict, pair) = Ring::new(host)
+        .counted()
+        .round(&format!("heap=64 : {pair}"))
+        .run();
+    eprintln!("{host:?}, two domains: {verdict}");
+    alone
+        .lines()
+        .chain(pair.lines())
         .filter_map(|line| line.split_once("COST ")?.1.trim_end().split_once(' '))
         .filter_map(|(name, cost)| Some((name.to_owned(), cost.parse().ok()?)))
         .collect()

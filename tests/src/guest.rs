@@ -127,13 +127,16 @@ pub fn boot(host: Host, name: &str) -> (Verdict, String) {
 /// # Panics
 /// As [`boot`].
 pub fn boot_counted(host: Host, name: &str) -> (Verdict, String) {
-    boot_on(host, name, |machine| {
-        machine
-            .smp(1)
-            .cpu("max,-smap,-erms,-rdrand")
-            .arg("-icount")
-            .arg("shift=0")
-    })
+    boot_on(host, name, counted)
+}
+
+/// Makes `machine` one with one CPU where a tick of the TSC is an executed instruction.
+pub fn counted(machine: Qemu) -> Qemu {
+    machine
+        .smp(1)
+        .cpu("max,-smap,-erms,-rdrand")
+        .arg("-icount")
+        .arg("shift=0")
 }
 
 fn boot_on(host: Host, name: &str, change: impl FnOnce(Qemu) -> Qemu) -> (Verdict, String) {

@@ -22,6 +22,7 @@ pub struct Ring {
     plan: String,
     options: String,
     deadline: Duration,
+    is_counted: bool,
 }
 
 impl Ring {
@@ -32,6 +33,7 @@ impl Ring {
             plan: String::new(),
             options: String::new(),
             deadline: Duration::from_secs(60),
+            is_counted: false,
         }
     }
 
@@ -59,6 +61,12 @@ impl Ring {
         self
     }
 
+    /// Makes the machine count: it has one CPU, and a tick of its TSC is an executed instruction.
+    pub fn counted(mut self) -> Self {
+        self.is_counted = true;
+        self
+    }
+
     /// Boots, carries the plan out, and gives the warden's verdict with the serial log.
     ///
     /// # Panics
@@ -76,6 +84,11 @@ impl Ring {
             .module(guest::image("warden"), "warden")
             .module(&initrd.0, "")
             .timeout(self.deadline);
+        let machine = if self.is_counted {
+            guest::counted(machine)
+        } else {
+            machine
+        };
         let mut verdict = Verdict::Broken;
         let run = machine.run_until(|line| {
             if let Some(parsed) = Verdict::parse("warden", line) {
