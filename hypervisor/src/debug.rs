@@ -16,7 +16,7 @@ use crate::cpu::this_cpu;
 use crate::guest::{current, exit, pirq, traps};
 use crate::irq::{self, apic, vector};
 use crate::machine::{self, HW};
-use crate::{println, smp};
+use crate::{domain, println, smp};
 
 /// Registers the keys.
 pub fn register_keys() {
@@ -36,7 +36,7 @@ pub fn register_keys() {
 }
 
 fn each(f: impl Fn(&Domain, &Vcpu)) {
-    for domain in machine::domains() {
+    for domain in domain::all() {
         for vcpu in &domain.vcpus {
             f(&domain, vcpu);
         }
@@ -88,7 +88,7 @@ fn registers() {
 }
 
 fn domains() {
-    for domain in machine::domains() {
+    for domain in domain::all() {
         println!(
             "domain {}: {} pages of {}, shutdown {:#x}, assists {:#x}",
             domain.id.0,
@@ -135,7 +135,7 @@ fn memory() {
 }
 
 fn nmi() {
-    for domain in machine::domains() {
+    for domain in domain::all() {
         if let Some(vcpu) = domain.vcpu(VcpuId(0)) {
             vcpu.flags.fetch_or(VcpuFlags::NMI_PENDING, SeqCst);
             hypercall::wake_for_event(&HW, vcpu);
@@ -151,7 +151,7 @@ fn debug_virq() {
 }
 
 fn check() {
-    let domains = machine::domains();
+    let domains = domain::all();
     // Page tables stand still meanwhile. The key may have interrupted a call of this very CPU that holds such a lock, so do
     // not wait for it.
     let still: Vec<_> = domains

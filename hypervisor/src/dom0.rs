@@ -7,39 +7,29 @@
 #![expect(unsafe_code)]
 
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use core::sync::atomic::Ordering::SeqCst;
 
 use rexen_abi::memory::E820Entry;
 use rexen_abi::plain::Plain;
 use rexen_core::builder::{self, BuildHost, BuildParams, KernelImage, Layout, bzimage};
-use rexen_core::domain::{
-    ControlState, Domain, DomainPolicy, NOT_SHUT_DOWN, PolicyCell, Vcpu, VcpuFlags,
-};
-use rexen_core::evtchn::{EventChannels, Virq};
-use rexen_core::gnttab::GrantTable;
-use rexen_core::hypercall::handlers::grant_host::add_frames;
+use rexen_core::domain::{Domain, DomainSpec, VcpuFlags};
+use rexen_core::evtchn::Virq;
 use rexen_core::hypercall::{self, Machine};
-use rexen_core::policy::cpuid::{CpuidPolicy, Extent, HostCpuid, TscView};
-use rexen_core::policy::cr;
-use rexen_core::policy::ioports::{DomainPorts, OwnedPorts, PciAddress, RtcIndex};
-use rexen_core::policy::msr::VcpuMsrState;
-use rexen_core::pvmmu::{DomainMm, MmState, MmuError};
-use rexen_core::sched::{self, Runstate, SCHEDULERS, VcpuRef};
-use rexen_core::sync::Mutex;
-use rexen_core::units::{CpuId, CpuMask, DomId, Mfn, PAGE_SIZE, Pfn, VcpuId};
+use rexen_core::pvmmu::{DomainMm, MmuError};
+use rexen_core::sched::{self, SCHEDULERS};
+use rexen_core::units::{CpuId, DomId, Mfn, PAGE_SIZE, Pfn, VcpuId};
 
+use crate::cpu;
 use crate::cpu::desc::{USER_CS64, USER_DS};
-use crate::cpu::{self, features};
 use crate::entry;
 use crate::guest::{current, exit, pirq, timers};
 use crate::irq::ioapic;
 use crate::machine::{self, HW};
 use crate::mm::{self, frames, m2p};
 use crate::platform::platform;
-use crate::{console, debug, println, smp, timer};
+use crate::{console, debug, domain, println, smp, timer};
 
 /// A kernel larger than this is not one.
 const MAX_KERNEL_BYTES: usize = 512 << 20;
@@ -83,15 +73,6 @@ impl BuildHost for Frames {
     fn zero(&mut self, mfn: Mfn) {
         // SAFETY: as `write`.
         unsafe { frames::zero_frame(mfn) };
-    }
-}
-
-struct Cpuid;
-
-impl HostCpuid for Cpuid {
-    fn cpuid(&self, leaf: u32, subleaf: u32) -> [u32; 4] {
-        let r = cpu::regs::cpuid(leaf, subleaf);
-        [r.eax, r.ebx, r.ecx, r.edx]
     }
 }
 
@@ -192,28 +173,37 @@ fn build_from(kernel_file: &[u8], initrd: &[u8]) -> Result<(), String> {
     let cmdline = platform().boot.dom0_cmdline(&[]);
     let layout = Layout::plan(&kernel, initrd.len() as u64, nr_pages, &cmdline).map_err(line)?;
 
-    let id = DomId::DOM0;
+    let nr_vcpus = options
+        .dom0_max_vcpus
+        .map_or(smp::nr_online(), |range| range.resolve(smp::nr_online()))
+        .clamp(1, 64);
+    let domain = domain::create(&DomainSpec {
+        id: Some(DomId::DOM0),
+        is_privileged: true,
+        is_store: false,
+        ssidref: 0,
+        handle: [0; 16],
+        nr_vcpus,
+        max_port: MAX_PORT,
+        nr_pirqs: pirq::NR_PIRQS,
+        max_grant_frames: MAX_GRANT_FRAMES,
+        max_maptrack_frames: MAX_MAPTRACK_FRAMES,
+        max_grant_version: 2,
+    })
+    .map_err(|e| alloc::format!("it cannot be created: {e:?}"))?;
+    domain.max_pages.store(max_pages, SeqCst);
+    domain.tot_pages.store(nr_pages, SeqCst);
+    *domain.memory_map.lock() = memory_map();
     let mut host = Frames {
-        p2m: allocate(id, nr_pages)?,
+        p2m: allocate(domain.id, nr_pages)?,
     };
-    let shared_info = HW.alloc_frames(0, 64).ok_or("no frame for shared_info")?;
-    let table = HW.frame_table();
-    table
-        .get(shared_info)
-        .and_then(|f| f.share(id).ok())
-        .ok_or("shared_info is not ours to share")?;
     let params = BuildParams {
-        shared_info_maddr: shared_info.maddr(),
+        shared_info_maddr: domain.shared_info.maddr(),
         cmdline: &cmdline,
         initrd,
     };
     let start_of_day = builder::build(&kernel, &layout, &params, &mut host);
 
-    let nr_vcpus = options
-        .dom0_max_vcpus
-        .map_or(smp::nr_online(), |range| range.resolve(smp::nr_online()))
-        .clamp(1, 64);
-    let domain = new_domain(id, shared_info, nr_vcpus, nr_pages, max_pages)?;
     println!(
         "Domain 0: {} MB, {} vcpus, kernel {} at {:#x}, initrd {} kB",
         nr_pages >> 8,
@@ -238,13 +228,6 @@ fn build_from(kernel_file: &[u8], initrd: &[u8]) -> Result<(), String> {
         saved.regs.cs = USER_CS64;
         saved.regs.ss = USER_DS;
     }
-    for vcpu in &domain.vcpus {
-        vcpu.period
-            .store(rexen_core::time::PERIODIC_DEFAULT_NS, SeqCst);
-    }
-    domain.events.init_shared_info(&HW);
-    add_frames(&HW, &domain, 1).map_err(|e| alloc::format!("its grant table: {e:?}"))?;
-    machine::add_domain(domain.clone());
     HW.set_wall_clock(timer::boot_seconds(), 0);
     console::input::set_notify(|| {
         if let Some(dom0) = HW.domain(DomId::DOM0) {
@@ -305,47 +288,8 @@ fn pin(domain: &Domain, l4: Mfn) -> Result<(), MmuError> {
     }
 }
 
-fn new_domain(
-    id: DomId,
-    shared_info: Mfn,
-    nr_vcpus: u32,
-    nr_pages: u64,
-    max_pages: u64,
-) -> Result<Arc<Domain>, String> {
-    let options = &platform().options;
-    let cpuid = CpuidPolicy::collect(&Cpuid).for_pv(
-        Extent::Default,
-        &options.cpuid,
-        true,
-        features().xsave,
-    );
-    let scale = timer::clock().scale;
-    let khz = timer::tsc_khz() as u32;
-    let msr = VcpuMsrState::new(&cpuid, true, false);
-    let tsc = TscView {
-        host_safe: features().invariant_tsc,
-        khz,
-        mul_frac: scale.mul,
-        shift: scale.shift,
-        cpu_khz: khz,
-        ..TscView::default()
-    };
-    let policy = PolicyCell::new(DomainPolicy::new(cpuid, msr, tsc));
-    let mut vcpus = Vec::new();
-    for n in 0..nr_vcpus {
-        let who = VcpuRef {
-            dom: id,
-            vcpu: VcpuId(n),
-        };
-        let sched = machine::scheduler()
-            .insert(who, CpuMask(u64::MAX))
-            .map_err(|e| alloc::format!("the scheduler refuses vcpu {n}: {e:?}"))?;
-        let vcpu = Vcpu::new(id, VcpuId(n), sched, Runstate::new(HW.now()));
-        vcpu.cr4.store(cr::CR4_FIXED, SeqCst);
-        vcpus.push(vcpu);
-    }
-    let events = EventChannels::try_new(id, shared_info, nr_vcpus, MAX_PORT, pirq::NR_PIRQS)
-        .map_err(|e| alloc::format!("event channels: {e:?}"))?;
+/// The machine's memory map as domain 0 is shown it: without what is the hypervisor's to program.
+fn memory_map() -> Vec<E820Entry> {
     let local_apic = platform()
         .acpi
         .as_ref()
@@ -353,38 +297,11 @@ fn new_domain(
         .map_or(0xfee0_0000, |m| m.local_apic_address);
     let denied = core::iter::once((local_apic, local_apic + PAGE_SIZE))
         .chain(ioapic::list().map(|(_, maddr, _)| (maddr, maddr + PAGE_SIZE)));
-    let memory_map = platform()
+    platform()
         .map
         .for_dom0(denied)
         .regions()
         .iter()
         .filter_map(|r| E820Entry::read(&r.to_bytes()))
-        .collect();
-    let owned = OwnedPorts {
-        uart: console::serial::in_use().map(|(port, _)| port),
-        pm_timer: None,
-    };
-    Ok(Arc::new(Domain {
-        id,
-        is_privileged: true,
-        mm: Mutex::new(MmState::new(id, u32::from(features().address_bits), true)),
-        events,
-        vcpus: vcpus.into_boxed_slice(),
-        shared_info,
-        assists: AtomicU64::new(0),
-        tot_pages: AtomicU64::new(nr_pages),
-        max_pages: AtomicU64::new(max_pages),
-        claim: Default::default(),
-        ports: DomainPorts::hardware(&owned),
-        pci_address: Mutex::new(PciAddress::default()),
-        rtc_index: Mutex::new(RtcIndex::default()),
-        policy,
-        shutdown: AtomicU32::new(NOT_SHUT_DOWN),
-        latched_reason: AtomicU32::new(NOT_SHUT_DOWN),
-        watchdogs: Default::default(),
-        memory_map: Mutex::new(memory_map),
-        grants: GrantTable::new(id, MAX_GRANT_FRAMES, MAX_MAPTRACK_FRAMES),
-        pirq_eoi_map: AtomicU64::new(0),
-        control: ControlState::default(),
-    }))
+        .collect()
 }

@@ -5,7 +5,6 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{
     AtomicU32, AtomicU64, AtomicUsize,
@@ -15,14 +14,14 @@ use core::sync::atomic::{
 use rexen_abi::errno::Errno;
 use rexen_abi::sched::{SHUTDOWN_crash, SHUTDOWN_poweroff, SHUTDOWN_watchdog};
 use rexen_abi::xen::{VcpuTimeInfo, shared_info_offset};
-use rexen_core::domain::{Domain, Vcpu, assist};
+use rexen_core::domain::{Domain, DomainSpec, Vcpu, assist};
 use rexen_core::evtchn::{DwordIndex, QwordIndex, SharedFrames};
 use rexen_core::frame::{Buddy, FrameTable, Pool};
 use rexen_core::hypercall::{Machine, MsiRequest, PowerAction, SegmentBase};
 use rexen_core::options::LogLevel;
 use rexen_core::pvmmu::{IoAccess, IoPolicy, MmuHost, TableAccess, Tlb};
 use rexen_core::sched::Scheduler;
-use rexen_core::sync::{Mutex, RwLock};
+use rexen_core::sync::Mutex;
 use rexen_core::time::TimeInfoFlags;
 use rexen_core::units::{CpuId, CpuMask, DomId, Mfn, Nanos, PAGE_SIZE, Pirq};
 use spin::Once;
@@ -36,16 +35,17 @@ use crate::irq::{apic, ioapic, vector};
 use crate::mm::{self, frames, m2p};
 use crate::platform::platform;
 use crate::smp::flush::{self, Flush};
-use crate::{guest_log, println, smp, timer};
+use crate::{domain, guest_log, println, smp, timer};
 
 /// The machine. There is one, so it needs no state of its own.
 pub struct Hw;
 /// It.
 pub static HW: Hw = Hw;
 
-static DOMAINS: RwLock<Vec<Arc<Domain>>> = RwLock::new(Vec::new());
 static SCHEDULER: Once<Box<dyn Scheduler>> = Once::new();
 static POOL: Once<Mutex<Pool<'static>>> = Once::new();
+/// Wall clock at time 0: seconds and nanoseconds of UTC.
+static WALL_CLOCK: Mutex<(u64, u32)> = Mutex::new((0, 0));
 static NR_RAM: AtomicU64 = AtomicU64::new(0);
 static L4_SLOTS: Once<[u64; 16]> = Once::new();
 
@@ -106,21 +106,6 @@ pub fn scrub_one() -> bool {
 /// The scheduler.
 pub fn scheduler() -> &'static dyn Scheduler {
     &**SCHEDULER.get().expect("init ran")
-}
-
-/// Makes `domain` known.
-pub fn add_domain(domain: Arc<Domain>) {
-    DOMAINS.write().push(domain);
-}
-
-/// The first domain of which `is_it` holds.
-pub fn find_domain(is_it: impl Fn(&Domain) -> bool) -> Option<Arc<Domain>> {
-    DOMAINS.read().iter().find(|d| is_it(d)).cloned()
-}
-
-/// All domains.
-pub fn domains() -> Vec<Arc<Domain>> {
-    DOMAINS.read().clone()
 }
 
 /// Makes `cpu` do `work` (bits of `guest::exit`) on its way back to a guest.
@@ -191,6 +176,20 @@ fn free_dropped_now() {
 }
 
 impl Hw {
+    /// Puts the wall clock into the domain's shared_info.
+    pub fn show_wall_clock(&self, domain: &Domain) {
+        let clock = WALL_CLOCK.lock();
+        let (sec, nsec) = *clock;
+        let at = |offset| self.word32(domain.shared_info, DwordIndex::at_byte(offset));
+        let version = at(shared_info_offset::WC_VERSION);
+        let start = version.load(Relaxed) | 1;
+        version.store(start, SeqCst);
+        at(shared_info_offset::WC_SEC).store(sec as u32, SeqCst);
+        at(shared_info_offset::WC_NSEC).store(nsec, SeqCst);
+        at(shared_info_offset::WC_SEC_HI).store((sec >> 32) as u32, SeqCst);
+        version.store(start.wrapping_add(1), SeqCst);
+    }
+
     /// All machine frames.
     #[inline]
     pub fn frame_table(&self) -> FrameTable<'static> {
@@ -355,18 +354,22 @@ impl Machine for Hw {
         smp::nr_online()
     }
     fn domain(&self, id: DomId) -> Option<Arc<Domain>> {
-        find_domain(|d| d.id == id)
+        domain::find(|d| d.id == id)
     }
     fn with_domain<R>(&self, id: DomId, act: impl FnOnce(&Domain) -> R) -> Option<R> {
-        DOMAINS.read().iter().find(|d| d.id == id).map(|d| act(d))
+        domain::with(id, act)
     }
     fn next_domain(&self, from: DomId) -> Option<Arc<Domain>> {
-        let domains = DOMAINS.read();
-        domains
-            .iter()
-            .filter(|d| d.id >= from)
-            .min_by_key(|d| d.id)
-            .cloned()
+        domain::next(from)
+    }
+    fn create_domain(&self, spec: &DomainSpec) -> Result<Arc<Domain>, Errno> {
+        domain::create(spec)
+    }
+    fn is_idle(&self, domain: &Arc<Domain>) -> bool {
+        domain::is_idle(domain)
+    }
+    fn remove_domain(&self, domain: &Arc<Domain>) -> bool {
+        domain::remove(domain)
     }
     fn copy_bytes(&self, from: Mfn, from_offset: u16, to: Mfn, to_offset: u16, len: u16) {
         let [from_offset, to_offset, len] = [from_offset, to_offset, len].map(usize::from);
@@ -413,6 +416,9 @@ impl Machine for Hw {
         if let Some(cpu) = scheduler().sleep(vcpu.sched) {
             kick_cpu(cpu, exit::SCHEDULE);
         }
+    }
+    fn is_off_cpu(&self, vcpu: &Vcpu) -> bool {
+        !scheduler().is_on_cpu(vcpu.sched)
     }
     #[inline]
     fn kick_vcpu(&self, vcpu: &Vcpu) {
@@ -482,15 +488,9 @@ impl Machine for Hw {
         });
     }
     fn set_wall_clock(&self, sec: u64, nsec: u32) {
-        for domain in domains() {
-            let at = |offset| self.word32(domain.shared_info, DwordIndex::at_byte(offset));
-            let version = at(shared_info_offset::WC_VERSION);
-            let start = version.load(Relaxed) | 1;
-            version.store(start, SeqCst);
-            at(shared_info_offset::WC_SEC).store(sec as u32, SeqCst);
-            at(shared_info_offset::WC_NSEC).store(nsec, SeqCst);
-            at(shared_info_offset::WC_SEC_HI).store((sec >> 32) as u32, SeqCst);
-            version.store(start.wrapping_add(1), SeqCst);
+        *WALL_CLOCK.lock() = (sec, nsec);
+        for domain in domain::all() {
+            self.show_wall_clock(&domain);
         }
     }
 

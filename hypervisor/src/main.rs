@@ -9,6 +9,7 @@ mod console;
 mod cpu;
 mod debug;
 mod dom0;
+mod domain;
 mod entry;
 mod guest;
 mod irq;

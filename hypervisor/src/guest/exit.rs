@@ -103,7 +103,7 @@ fn schedule() {
     if let Some((_, vcpu)) = current::current() {
         let kind = if vcpu.is_runnable() {
             RunstateKind::Runnable
-        } else if vcpu.flags.load(Relaxed) & (VcpuFlags::DOWN | VcpuFlags::SHUT_DOWN) != 0 {
+        } else if vcpu.flags.load(Relaxed) & VcpuFlags::OFFLINE != 0 {
             RunstateKind::Offline
         } else {
             RunstateKind::Blocked

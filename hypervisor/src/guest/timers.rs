@@ -13,8 +13,8 @@ use rexen_core::units::{CpuId, MAX_CPUS, Nanos};
 use super::exit;
 use crate::cpu::this_cpu;
 use crate::irq::{self, apic, vector};
-use crate::machine::{self, HW};
-use crate::{smp, timer};
+use crate::machine::HW;
+use crate::{domain, smp, timer};
 
 /// Vcpus that may have timers on one CPU.
 const ROOM: usize = 1024;
@@ -89,7 +89,7 @@ pub fn run() {
         SLICE[index()].store(u64::MAX, Relaxed);
         exit::request(exit::SCHEDULE);
     }
-    if let Some(domain) = machine::find_domain(|d| d.watchdogs.expired(now)) {
+    if let Some(domain) = domain::find(|d| d.watchdogs.expired(now)) {
         hypercall::shut_down(&HW, &domain, SHUTDOWN_watchdog);
     }
     loop {

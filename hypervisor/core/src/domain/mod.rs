@@ -6,13 +6,17 @@
 
 mod context;
 mod control;
+mod create;
 mod held;
+mod life;
 mod policy;
 mod vcpu;
 mod watchdog;
 
 pub use context::{FpuArea, SavedContext};
 pub use control::{ControlState, Ranges};
+pub use create::{DomainSpec, Parts};
+pub use life::{Life, Stage, Step, Teardown};
 pub use policy::{DomainPolicy, Limits, PolicyCell, Settled};
 pub use vcpu::{Callback, Callbacks, Gdt, Ldt, PortBitmapPlace, TrapSlot, Vcpu, VcpuFlags};
 pub use watchdog::Watchdogs;
@@ -92,6 +96,12 @@ pub struct Domain {
     pub pirq_eoi_map: AtomicU64,
     /// What the toolstack has set of it.
     pub control: ControlState,
+    /// Its security label, which only the tools look at.
+    pub ssidref: u32,
+    /// Whether it runs the store (XEN_DOMCTL_CDF_xs_domain).
+    pub is_store: bool,
+    /// Where it is between creation and destruction.
+    pub life: Life,
 }
 
 impl Domain {
@@ -111,5 +121,11 @@ impl Domain {
     #[inline]
     pub fn is_shut_down(&self) -> bool {
         self.shutdown.load(Relaxed) != NOT_SHUT_DOWN
+    }
+
+    /// Whether it is being destroyed: it must not be given anything new. Settled while [`Self::mm`] is held.
+    #[inline]
+    pub fn is_dying(&self) -> bool {
+        self.life.stage() != Stage::Alive
     }
 }

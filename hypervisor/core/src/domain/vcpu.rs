@@ -89,6 +89,12 @@ impl VcpuFlags {
     pub const NMI_PENDING: u32 = 32;
     /// Registers are being given to it.
     pub const INITIALISING: u32 = 64;
+    /// The toolstack has paused its domain.
+    pub const PAUSED: u32 = 128;
+    /// Its domain is being destroyed.
+    pub const DYING: u32 = 256;
+    /// What keeps it from running until another vcpu says so.
+    pub const OFFLINE: u32 = Self::DOWN | Self::SHUT_DOWN | Self::PAUSED | Self::DYING;
 }
 
 /// A virtual CPU.
@@ -99,7 +105,7 @@ pub struct Vcpu {
     pub domain: DomId,
     /// What the scheduler calls it.
     pub sched: SchedId,
-    /// [`VcpuFlags`]. It may run when none of DOWN, BLOCKED, POLLING, SHUT_DOWN is set and INITIALISED is.
+    /// [`VcpuFlags`]. It may run when INITIALISED is set, and neither BLOCKED nor POLLING nor any of OFFLINE.
     pub flags: AtomicU32,
     /// The CPU it is loaded on; `u32::MAX` for none.
     pub on_cpu: AtomicU32,
@@ -202,8 +208,7 @@ impl Vcpu {
 
     /// Whether nothing but the scheduler keeps it from running.
     pub fn is_runnable(&self) -> bool {
-        const STOP: u32 =
-            VcpuFlags::DOWN | VcpuFlags::BLOCKED | VcpuFlags::POLLING | VcpuFlags::SHUT_DOWN;
+        const STOP: u32 = VcpuFlags::OFFLINE | VcpuFlags::BLOCKED | VcpuFlags::POLLING;
         self.flags.load(SeqCst) & (STOP | VcpuFlags::INITIALISED) == VcpuFlags::INITIALISED
     }
 

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 
 use rexen_abi::errno::Errno;
 
-use crate::domain::{Domain, Vcpu};
+use crate::domain::{Domain, DomainSpec, Vcpu};
 use crate::evtchn::SharedFrames;
 use crate::frame::{FrameTable, MemoryFigures, Pool};
 use crate::pvmmu::MmuHost;
@@ -73,6 +73,15 @@ pub trait Machine: MmuHost + SharedFrames + Sync + Sized {
     fn nr_cpus(&self) -> u32;
     /// The domain with this number.
     fn domain(&self, id: DomId) -> Option<Arc<Domain>>;
+    /// Makes a domain that is furnished as [`super::furnish`] does, and lists it.
+    ///
+    /// # Errors
+    /// EEXIST: the number is taken. ENOMEM.
+    fn create_domain(&self, spec: &DomainSpec) -> Result<Arc<Domain>, Errno>;
+    /// Whether at this moment nobody but the caller has anything to do with `domain`, beyond listing it.
+    fn is_idle(&self, domain: &Arc<Domain>) -> bool;
+    /// Takes a domain whose vcpus will never run again off the list and the scheduler, if it [`Self::is_idle`]. True: done.
+    fn remove_domain(&self, domain: &Arc<Domain>) -> bool;
     /// All machine frames.
     fn frames(&self) -> FrameTable<'_>;
     /// The free frames.
@@ -92,6 +101,8 @@ pub trait Machine: MmuHost + SharedFrames + Sync + Sized {
     fn vcpu_wake(&self, vcpu: &Vcpu);
     /// `vcpu` must stop running: if it is the caller, when this hypercall ends.
     fn vcpu_sleep(&self, vcpu: &Vcpu);
+    /// Whether no CPU runs `vcpu` nor has its registers. One that must not run stays so.
+    fn is_off_cpu(&self, vcpu: &Vcpu) -> bool;
     /// Makes the CPU that runs `vcpu`, if one does, look at its pending events.
     fn kick_vcpu(&self, vcpu: &Vcpu);
     /// Gives way to other vcpus that are ready, if any.

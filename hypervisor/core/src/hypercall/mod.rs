@@ -9,6 +9,7 @@ pub mod authority;
 pub mod handlers;
 mod machine;
 pub mod table;
+pub mod teardown;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -230,19 +231,39 @@ pub fn sleep_or_wake<M: Machine>(m: &M, vcpu: &Vcpu) {
 
 /// Stops every vcpu of `domain` and records why (`public/sched.h`, SHUTDOWN_*). The first reason stands.
 pub fn shut_down<M: Machine>(m: &M, domain: &Domain, reason: u32) {
-    if domain
-        .shutdown
-        .compare_exchange(NOT_SHUT_DOWN, reason, Relaxed, Relaxed)
-        .is_err()
     {
-        return;
-    }
-    for vcpu in &domain.vcpus {
-        block(m, vcpu, VcpuFlags::SHUT_DOWN);
+        let _control = domain.life.control();
+        if domain
+            .shutdown
+            .compare_exchange(NOT_SHUT_DOWN, reason, Relaxed, Relaxed)
+            .is_err()
+        {
+            return;
+        }
+        for vcpu in &domain.vcpus {
+            block(m, vcpu, VcpuFlags::SHUT_DOWN);
+        }
     }
     if domain.is_privileged {
         m.dom0_shut_down(reason);
-    } else if let Some(dom0) = m.domain(DomId::DOM0) {
+    } else {
+        tell_toolstack(m);
+    }
+}
+
+/// Tells the toolstack that some domain has shut down or is gone: it looks which.
+pub fn tell_toolstack<M: Machine>(m: &M) {
+    if let Some(dom0) = m.domain(DomId::DOM0) {
         raise_virq(m, &dom0, VcpuId(0), Virq::DOM_EXC);
     }
+}
+
+/// Gives a new domain what every domain has from the start: a shared_info in which no vcpu takes events, and a frame of
+/// its grant table.
+///
+/// # Errors
+/// ENOMEM.
+pub fn furnish<M: Machine>(m: &M, domain: &Domain) -> Result<(), Errno> {
+    domain.events.init_shared_info(m);
+    handlers::grant_host::add_frames(m, domain, 1).map_err(|_| Errno::ENOMEM)
 }

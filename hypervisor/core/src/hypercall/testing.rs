@@ -10,13 +10,12 @@ use std::vec::Vec;
 use rexen_abi::Plain;
 use rexen_abi::errno::Errno;
 
-use crate::domain::{
-    ControlState, Domain, DomainPolicy, NOT_SHUT_DOWN, PolicyCell, Vcpu, VcpuFlags,
-};
-use crate::evtchn::{DwordIndex, EventChannels, QwordIndex, SharedFrames};
+use crate::domain::{Domain, DomainPolicy, DomainSpec, Parts, Vcpu, VcpuFlags};
+use crate::evtchn::{DwordIndex, QwordIndex, SharedFrames};
 use crate::frame::{Buddy, FrameInfo, FrameTable, Pool};
-use crate::gnttab::GrantTable;
-use crate::hypercall::{Call, Machine, MsiRequest, Outcome, PowerAction, SegmentBase, table};
+use crate::hypercall::{
+    Call, Machine, MsiRequest, Outcome, PowerAction, SegmentBase, furnish, table,
+};
 use crate::policy::cpuid::{CpuidPolicy, HostCpuid, Regs, TscView};
 use crate::policy::ioports::DomainPorts;
 use crate::policy::msr::VcpuMsrState;
@@ -88,6 +87,8 @@ pub struct Fake {
     slots: [u64; 16],
     /// `should_stop` says yes when the lowest bit is set, and shifts.
     pub stops: AtomicU64,
+    /// Likewise `is_off_cpu` says no.
+    pub on_cpu: AtomicU64,
     pub clock: AtomicU64,
     pub asked: Mutex<Vec<Asked>>,
     pub m2p: Mutex<BTreeMap<u64, u64>>,
@@ -130,6 +131,7 @@ impl Fake {
             domains: Mutex::default(),
             slots: std::array::from_fn(|i| 0x8000_0000_dead_0063 + ((i as u64) << 12)),
             stops: AtomicU64::new(0),
+            on_cpu: AtomicU64::new(0),
             clock: AtomicU64::new(1_000_000_000),
             asked: Mutex::default(),
             m2p: Mutex::default(),
@@ -158,13 +160,6 @@ impl Fake {
         for mfn in owns.0..owns.1 {
             self.frames().get(Mfn(mfn)).unwrap().assign(dom).unwrap();
         }
-        let cpuid = CpuidPolicy::collect(&Cpu);
-        let msr = VcpuMsrState::new(&cpuid, id == 0, true);
-        let mut policy = DomainPolicy::new(cpuid, msr, TscView::default());
-        policy.limits.cr4_changeable = 8;
-        policy.limits.xcr0_allowed = 7;
-        let control = ControlState::default();
-        *control.handle.lock() = [id as u8 + 1; 16];
         let vcpu = |n| {
             let who = VcpuRef {
                 dom,
@@ -177,29 +172,51 @@ impl Fake {
             }
             vcpu
         };
-        Arc::new(Domain {
-            id: dom,
+        let spec = DomainSpec {
+            id: Some(dom),
             is_privileged: id == 0,
-            mm: crate::sync::Mutex::new(MmState::new(dom, 40, id == 0)),
-            events: EventChannels::try_new(dom, shared_info, nr_vcpus, 8191, NR_PIRQS).unwrap(),
-            vcpus: (0..nr_vcpus).map(vcpu).collect(),
-            shared_info,
-            assists: AtomicU64::new(0),
-            tot_pages: AtomicU64::new(owns.1 - owns.0),
-            max_pages: AtomicU64::new(100),
-            claim: Default::default(),
+            is_store: false,
+            ssidref: 0,
+            handle: [id as u8 + 1; 16],
+            nr_vcpus,
+            max_port: 8191,
+            nr_pirqs: NR_PIRQS,
+            max_grant_frames: 4,
+            max_maptrack_frames: 1,
+            max_grant_version: 2,
+        };
+        let vcpus = (0..nr_vcpus).map(vcpu).collect();
+        let domain = Self::domain_of(&spec, dom, shared_info, vcpus).unwrap();
+        domain.tot_pages.store(owns.1 - owns.0, SeqCst);
+        domain.max_pages.store(100, SeqCst);
+        Arc::new(domain)
+    }
+
+    fn domain_of(
+        spec: &DomainSpec,
+        id: DomId,
+        shared_info: Mfn,
+        vcpus: Box<[Vcpu]>,
+    ) -> Result<Domain, Errno> {
+        let cpuid = CpuidPolicy::collect(&Cpu);
+        let msr = VcpuMsrState::new(&cpuid, spec.is_privileged, true);
+        let mut policy = DomainPolicy::new(cpuid, msr, TscView::default());
+        policy.limits.cr4_changeable = 8;
+        policy.limits.xcr0_allowed = 7;
+        let parts = Parts {
+            events: spec.events(id, shared_info)?,
+            vcpus,
+            mm: MmState::new(id, 40, spec.is_privileged),
+            policy,
             ports: DomainPorts::default(),
-            pci_address: Default::default(),
-            rtc_index: Default::default(),
-            policy: PolicyCell::new(policy),
-            shutdown: AtomicU32::new(NOT_SHUT_DOWN),
-            latched_reason: AtomicU32::new(NOT_SHUT_DOWN),
-            watchdogs: Default::default(),
-            memory_map: Default::default(),
-            grants: GrantTable::new(dom, 4, 1),
-            pirq_eoi_map: AtomicU64::new(0),
-            control,
-        })
+        };
+        Ok(Domain::new(spec, parts))
+    }
+
+    /// Takes the lowest of the bits.
+    fn take_bit(&self, bits: &AtomicU64) -> bool {
+        let before = bits.fetch_update(SeqCst, SeqCst, |bits| Some(bits >> 1));
+        before.unwrap() & 1 != 0
     }
 
     /// A domain by number.
@@ -370,11 +387,7 @@ impl MmuHost for Fake {
     const POLL_EVERY: u32 = 1;
 
     fn should_stop(&self) -> bool {
-        self.stops
-            .fetch_update(SeqCst, SeqCst, |stops| Some(stops >> 1))
-            .unwrap()
-            & 1
-            != 0
+        self.take_bit(&self.stops)
     }
     fn l4_slots(&self) -> &[u64; 16] {
         &self.slots
@@ -427,6 +440,45 @@ impl Machine for Fake {
             .iter()
             .find(|domain| domain.id == id)
             .cloned()
+    }
+    fn create_domain(&self, spec: &DomainSpec) -> Result<Arc<Domain>, Errno> {
+        let free = |id: &u16| self.domain(DomId(*id)).is_none();
+        let id = spec
+            .id
+            .map_or_else(|| (1..).find(free), |id| Some(id.0).filter(free));
+        let id = DomId(id.ok_or(Errno::EEXIST)?);
+        let shared_info = self.alloc_frames(0, 64).ok_or(Errno::ENOMEM)?;
+        self.frames().get(shared_info).unwrap().share(id).unwrap();
+        let vcpu = |n| {
+            let who = VcpuRef {
+                dom: id,
+                vcpu: VcpuId(n),
+            };
+            let sched = self.sched.insert(who, CpuMask(u64::MAX)).unwrap();
+            Vcpu::new(id, VcpuId(n), sched, Runstate::new(Nanos(0)))
+        };
+        let vcpus = (0..spec.nr_vcpus).map(vcpu).collect();
+        let domain = Arc::new(Self::domain_of(spec, id, shared_info, vcpus)?);
+        furnish(self, &domain)?;
+        self.domains.lock().unwrap().push(domain.clone());
+        Ok(domain)
+    }
+    fn is_idle(&self, domain: &Arc<Domain>) -> bool {
+        Arc::strong_count(domain) == 2
+    }
+    fn remove_domain(&self, domain: &Arc<Domain>) -> bool {
+        let is_idle = self.is_idle(domain);
+        if is_idle {
+            self.domains.lock().unwrap().retain(|d| d.id != domain.id);
+            for vcpu in &domain.vcpus {
+                self.sched.remove(vcpu.sched).unwrap();
+            }
+        }
+        is_idle
+    }
+    fn is_off_cpu(&self, _: &Vcpu) -> bool {
+        // The tests' vcpus run in no other place than their hypercalls.
+        !self.take_bit(&self.on_cpu)
     }
     fn frames(&self) -> FrameTable<'_> {
         FrameTable::new(self.frames)

@@ -33,6 +33,7 @@ pub use descriptor::check as check_descriptor;
 pub use domain::{DomainMm, MmState};
 pub use error::MmuError;
 pub use host::{IoAccess, IoPolicy, MmuHost, TableAccess, Tlb};
+pub use pin::INVALID_PFN;
 pub use refs::Refs;
 pub use update::{
     L1Slot, MMU_MACHPHYS_UPDATE, MMU_NORMAL_PT_UPDATE, MMU_PT_UPDATE_NO_TRANSLATE,

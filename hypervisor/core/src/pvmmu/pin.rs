@@ -5,6 +5,9 @@ use super::{DomainMm, MmuError, MmuHost, descriptor};
 use crate::frame::{FrameError, FrameType};
 use crate::units::{Mfn, PTES_PER_TABLE};
 
+/// The M2P's word for a frame that no pfn names.
+pub const INVALID_PFN: u64 = u64::MAX;
+
 impl<H: MmuHost> DomainMm<'_, H> {
     /// Keeps `mfn` validated as a table of `level` until it is unpinned.
     ///
@@ -178,6 +181,7 @@ impl<H: MmuHost> DomainMm<'_, H> {
                     word = info.word();
                 }
                 if word.owner() == domain && word.is_allocated() {
+                    self.host().set_m2p(mfn, INVALID_PFN);
                     self.refs.after_put(mfn, info, info.drop_allocation());
                 }
             }

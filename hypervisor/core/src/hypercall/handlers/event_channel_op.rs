@@ -5,12 +5,12 @@ use rexen_abi::event_channel::*;
 
 use super::args::low32;
 use super::physdev_op::{needs_eoi, show_eoi};
-use crate::domain::Domain;
+use crate::domain::{Domain, Stage};
 use crate::evtchn::{
     Closed, EventChannels, FIFO_LINK_BITS, Peers, PortState, Priority, Raised, Sent, Virq,
 };
 use crate::hypercall::authority::Hardware;
-use crate::hypercall::{Call, Machine, Outcome, deliver};
+use crate::hypercall::{Call, Machine, Outcome, deliver, tell_toolstack};
 use crate::pvmmu::Refs;
 use crate::units::{DomId, EvtchnPort, Mfn, Pirq, VcpuId};
 
@@ -72,9 +72,11 @@ fn others<M: Machine>(call: &Call<'_, M>, cmd: u32, arg: u64) -> Result<(), Errn
         }
         EVTCHNOP_bind_virq => {
             let mut op = call.read::<EvtchnBindVirq>(arg)?;
-            op.port = events
-                .bind_virq(m, Virq::try_from(op.virq)?, VcpuId(op.vcpu))?
-                .0;
+            let virq = Virq::try_from(op.virq)?;
+            op.port = events.bind_virq(m, virq, VcpuId(op.vcpu))?.0;
+            if virq == Virq::DOM_EXC && domain.is_privileged && any_has_ended(m) {
+                tell_toolstack(m);
+            }
             call.write(arg, &op)
         }
         EVTCHNOP_bind_pirq => {
@@ -142,6 +144,18 @@ fn others<M: Machine>(call: &Call<'_, M>, cmd: u32, arg: u64) -> Result<(), Errn
     }
 }
 
+/// Whether a domain has shut down, or is dead, of which the toolstack may not know.
+fn any_has_ended<M: Machine>(m: &M) -> bool {
+    let mut from = DomId::DOM0;
+    while let Some(domain) = m.next_domain(from) {
+        if domain.is_shut_down() || domain.life.stage() == Stage::Dead {
+            return true;
+        }
+        from = DomId(domain.id.0.saturating_add(1));
+    }
+    false
+}
+
 fn bind_interdomain<M: Machine>(
     call: &Call<'_, M>,
     remote: u16,
@@ -173,7 +187,7 @@ fn bind_pirq<M: Machine>(call: &Call<'_, M>, pirq: Pirq) -> Result<EvtchnPort, E
 }
 
 /// What the machine has to do after a port was closed.
-pub(super) fn after_close<M: Machine>(m: &M, domain: &Domain, closed: &Closed) {
+pub(in crate::hypercall) fn after_close<M: Machine>(m: &M, domain: &Domain, closed: &Closed) {
     if let PortState::Pirq(pirq) = closed.was {
         m.pirq_unbind(domain, pirq);
         show_eoi(m, domain, pirq, false);

@@ -7,13 +7,11 @@ use crate::evtchn::{DwordIndex, QwordIndex, SharedFrames};
 use crate::gnttab::{GrantHost, GrantStatus, HostAddr};
 use crate::hypercall::Machine;
 use crate::pvmmu::entry::{P, RW, frame_of};
-use crate::pvmmu::{DomainMm, L1Slot, Refs};
+use crate::pvmmu::{DomainMm, INVALID_PFN, L1Slot, Refs};
 use crate::units::{DomId, Mfn, PAGE_SIZE};
 
-use super::memory_op::INVALID_PFN;
-
 /// A vcpu that maps, unmaps or copies.
-pub(super) struct Mapper<'a, M> {
+pub(in crate::hypercall) struct Mapper<'a, M> {
     pub m: &'a M,
     pub domain: &'a Domain,
     pub vcpu: &'a Vcpu,
@@ -120,10 +118,6 @@ impl<M: Machine> GrantHost for Mapper<'_, M> {
 /// # Errors
 /// `GeneralError`: more than it may have, or no memory.
 pub fn add_frames<M: Machine>(m: &M, domain: &Domain, nr_frames: u32) -> Result<(), GrantStatus> {
-    let refs = Refs {
-        frames: m.frames(),
-        host: m,
-    };
     let allocate = || {
         let mfn = m.alloc_frames(0, u64::BITS)?;
         m.set_m2p(mfn, INVALID_PFN);
@@ -136,11 +130,20 @@ pub fn add_frames<M: Machine>(m: &M, domain: &Domain, nr_frames: u32) -> Result<
         m.bug("the allocator gave a frame that is not private", mfn);
         None
     };
-    let give_back = |mfn| {
-        if let Some(info) = m.frames().get(mfn) {
-            let _ = info.drop_allocation();
-            refs.release_writable(mfn);
-        }
+    domain
+        .grants
+        .grow(nr_frames, allocate, |mfn| unshare(m, domain, mfn))
+}
+
+/// Ends the sharing of a frame with `domain`. For as long as others map it, it counts as one of the domain's pages.
+pub fn unshare<M: Machine>(m: &M, domain: &Domain, mfn: Mfn) {
+    let refs = Refs {
+        frames: m.frames(),
+        host: m,
     };
-    domain.grants.grow(nr_frames, allocate, give_back)
+    if let Some(info) = m.frames().get(mfn) {
+        domain.tot_pages.fetch_add(1, Relaxed);
+        let _ = info.drop_allocation();
+        refs.release_writable(mfn);
+    }
 }

@@ -14,11 +14,9 @@ use super::memory_exchange::exchange;
 use crate::domain::Domain;
 use crate::evtchn::QwordIndex;
 use crate::hypercall::{Call, Machine, Outcome, allocate, authority};
-use crate::pvmmu::{DomainMm, MmuError};
+use crate::pvmmu::{DomainMm, INVALID_PFN, MmuError};
 use crate::units::{DomId, Mfn};
 
-/// The M2P's word for a frame that no pfn names.
-pub(super) const INVALID_PFN: u64 = u64::MAX;
 /// The highest order of an extent: of domain 0, and of others.
 const MAX_ORDER_DOM0: u32 = 12;
 const MAX_ORDER: u32 = 9;
@@ -167,6 +165,9 @@ pub(super) fn allocate<M: Machine>(
 ) -> Result<Mfn, MmuError> {
     let count = 1u64 << order;
     let max = domain.max_pages.load(Relaxed);
+    if domain.is_dying() {
+        return Err(FAILED);
+    }
     let more = |tot: u64| tot.checked_add(count).filter(|tot| *tot <= max);
     domain
         .tot_pages
@@ -285,6 +286,9 @@ fn others<M: Machine>(call: &Call<'_, M>, op: u32, arg: u64) -> Result<u64, Errn
             }
             let domain = m.domain(DomId(asked.domid)).ok_or(Errno::EINVAL)?;
             authority::Control::of(call.domain)?;
+            if domain.is_dying() {
+                return Err(Errno::EINVAL);
+            }
             allocate::set_claim(m, &domain, asked.nr_extents).map(|()| 0)
         }
         XENMEM_get_sharing_freed_pages | XENMEM_get_sharing_shared_pages => Ok(0),

@@ -233,7 +233,8 @@ fn table_owner<M: Machine>(
         Some(id) if DomId(id) == call.domain.id => Ok(None),
         Some(id) => {
             authority::Control::of(call.domain)?;
-            call.m.domain(DomId(id)).map(Some).ok_or(Errno::EINVAL)
+            let domain = call.m.domain(DomId(id)).filter(|domain| !domain.is_dying());
+            domain.map(Some).ok_or(Errno::EINVAL)
         }
     }
 }

@@ -151,6 +151,7 @@ fn on_tables<M: Machine>(
     act: impl FnOnce(&mut DomainMm<'_, M>) -> Result<(), MmuError>,
 ) -> Result<(), MmuOrErrno> {
     let domain = match other {
+        Some(other) if other.is_dying() => return Err(Errno::EINVAL.into()),
         Some(other) => other,
         None if owner == call.domain.id => call.domain,
         // Frames of DOMID_IO and DOMID_XEN are no tables.

@@ -7,7 +7,7 @@
     reason = "patterns name the headers' constants, in their spelling"
 )]
 
-mod args;
+pub(super) mod args;
 pub mod callbacks;
 pub mod console_io;
 pub mod control;

@@ -76,7 +76,7 @@ pub(super) fn hold_gdt<M: Machine>(m: &M, domain: &Domain, gdt: &Gdt) -> Result<
 }
 
 /// Lets go what [`hold_gdt`] held.
-pub(super) fn release_gdt<M: Machine>(m: &M, domain: &Domain, gdt: &Gdt) {
+pub(in crate::hypercall) fn release_gdt<M: Machine>(m: &M, domain: &Domain, gdt: &Gdt) {
     if gdt.entries == 0 {
         return;
     }

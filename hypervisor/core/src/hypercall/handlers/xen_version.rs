@@ -62,7 +62,10 @@ fn others<M: Machine>(call: &Call<'_, M>) -> Result<u64, Errno> {
                 Err(Errno::EINVAL)
             };
         }
-        XENVER_guest_handle => call.write(arg, &*call.domain.control.handle.lock())?,
+        XENVER_guest_handle => {
+            let handle = *call.domain.control.handle.lock();
+            call.write(arg, &handle)?;
+        }
         XENVER_commandline => {
             let text = if call.domain.is_privileged {
                 call.m.command_line()

@@ -4,7 +4,7 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use rexen_abi::domctl::*;
 
-use crate::domain::{Domain, VcpuFlags};
+use crate::domain::{Domain, NOT_SHUT_DOWN, Stage, VcpuFlags};
 use crate::hypercall::Machine;
 use crate::sched::RunstateKind;
 
@@ -19,14 +19,20 @@ pub fn domain_info<M: Machine>(m: &M, domain: &Domain) -> XenDomctlGetdomaininfo
         max_vcpu_id: XEN_INVALID_MAX_VCPU_ID,
         handle: *domain.control.handle.lock(),
         gpaddr_bits: domain.policy.now().cpuid.physical_bits(),
+        ssidref: domain.ssidref,
         ..XenDomctlGetdomaininfo::default()
     };
     info.flags = match domain.shutdown.load(Relaxed) {
-        crate::domain::NOT_SHUT_DOWN => XEN_DOMINF_shutdownmask << XEN_DOMINF_shutdownshift,
+        NOT_SHUT_DOWN => XEN_DOMINF_shutdownmask << XEN_DOMINF_shutdownshift,
         reason => {
             XEN_DOMINF_shutdown | (reason & XEN_DOMINF_shutdownmask) << XEN_DOMINF_shutdownshift
         }
     };
+    let mut flag = |is: bool, bit| info.flags |= if is { bit } else { 0 };
+    // While it is being destroyed it looks alive: the tools take a dying domain's resources back.
+    flag(domain.life.stage() == Stage::Dead, XEN_DOMINF_dying);
+    flag(domain.life.control().is_paused(), XEN_DOMINF_paused);
+    flag(domain.is_store, XEN_DOMINF_xs_domain);
     let mut all_blocked = true;
     for vcpu in &domain.vcpus {
         let run = *vcpu.runstate.lock();

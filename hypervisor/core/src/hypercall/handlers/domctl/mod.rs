@@ -1,6 +1,7 @@
 //! What the toolstack does to one domain (`public/domctl.h`): a file per subject, this one finds the domain.
 
 mod info;
+mod lifecycle;
 
 pub use info::domain_info;
 
@@ -13,7 +14,7 @@ use rexen_abi::errno::Errno;
 use super::args::element;
 use crate::domain::Domain;
 use crate::hypercall::authority::Control;
-use crate::hypercall::{Call, Machine, Outcome};
+use crate::hypercall::{Call, Machine, Outcome, teardown};
 use crate::units::DomId;
 
 /// Byte offset of the domain's number in the envelope, and of the union.
@@ -58,12 +59,19 @@ impl Op {
     /// ESRCH.
     pub fn domain<M: Machine>(&self, call: &Call<'_, M>) -> Result<Arc<Domain>, Errno> {
         let id = DomId(self.envelope.domain);
-        let id = if id == DomId::SELF {
-            call.domain.id
-        } else {
-            id
-        };
         call.m.domain(id).ok_or(Errno::ESRCH)
+    }
+
+    /// The domain it names, which is not the caller's.
+    ///
+    /// # Errors
+    /// ESRCH. EINVAL: the caller's.
+    pub fn other_domain<M: Machine>(&self, call: &Call<'_, M>) -> Result<Arc<Domain>, Errno> {
+        let domain = self.domain(call)?;
+        if domain.id == call.domain.id {
+            return Err(Errno::EINVAL);
+        }
+        Ok(domain)
     }
 }
 
@@ -80,7 +88,15 @@ fn act<M: Machine>(call: &Call<'_, M>, _: Control) -> Result<Outcome, Errno> {
     }
     let op = Op { envelope, at };
     let done = match op.envelope.cmd {
+        XEN_DOMCTL_createdomain => lifecycle::create(call, &op),
+        XEN_DOMCTL_max_vcpus => lifecycle::max_vcpus(call, &op),
+        XEN_DOMCTL_pausedomain => lifecycle::pause(call, &op),
+        XEN_DOMCTL_unpausedomain => lifecycle::unpause(call, &op),
+        XEN_DOMCTL_destroydomain => return lifecycle::destroy(call, &op),
+        XEN_DOMCTL_resumedomain => lifecycle::resume(call, &op),
+        XEN_DOMCTL_setdomainhandle => lifecycle::set_handle(call, &op),
         XEN_DOMCTL_getdomaininfo => {
+            teardown::reap(call.m);
             // As Xen does: the first domain from this number on.
             let from = DomId(op.envelope.domain);
             let domain = call.m.next_domain(from).ok_or(Errno::ESRCH)?;
