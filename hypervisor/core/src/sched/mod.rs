@@ -11,6 +11,8 @@
 //!
 //! Neither caller nor scheduler holds a lock of its own across these calls; a scheduler's locks are innermost.
 
+mod bvt;
+mod cpus;
 mod params;
 mod registry;
 mod round_robin;
@@ -19,6 +21,7 @@ mod runstate;
 #[cfg(test)]
 mod tests;
 
+pub use bvt::Bvt;
 pub use params::{Affinity, DEFAULT_WEIGHT, MAX_WEIGHT, Params, Tunables, Warp};
 pub use registry::{DEFAULT_SCHEDULER, SCHEDULERS, SchedulerEntry, scheduler_named};
 pub use round_robin::RoundRobin;

@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 
-use super::{RoundRobin, Scheduler};
+use super::{Bvt, RoundRobin, Scheduler};
 
 /// A scheduler that can be chosen.
 pub struct SchedulerEntry {
@@ -15,11 +15,18 @@ pub struct SchedulerEntry {
 }
 
 /// All schedulers.
-pub const SCHEDULERS: &[SchedulerEntry] = &[SchedulerEntry {
-    name: "rr",
-    about: "round robin, a queue per CPU, 10 ms turns",
-    build: || Box::new(RoundRobin::new()),
-}];
+pub const SCHEDULERS: &[SchedulerEntry] = &[
+    SchedulerEntry {
+        name: "bvt",
+        about: "borrowed virtual time, weighted shares of all CPUs",
+        build: || Box::new(Bvt::new()),
+    },
+    SchedulerEntry {
+        name: "rr",
+        about: "round robin, a queue per CPU, 10 ms turns",
+        build: || Box::new(RoundRobin::new()),
+    },
+];
 
 /// The one used when the boot option says nothing.
 pub const DEFAULT_SCHEDULER: &SchedulerEntry = &SCHEDULERS[0];

@@ -16,6 +16,7 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use rexen_abi::domctl::XEN_SCHEDULER_NULL;
 
+use super::cpus::{first_from, members};
 use super::{Affinity, Decision, SchedError, SchedId, Scheduler, VcpuRef};
 use crate::sync::Mutex;
 use crate::units::{CpuId, CpuMask, MAX_CPUS, Nanos};
@@ -376,19 +377,6 @@ impl State {
             kick: None,
         })
     }
-}
-
-/// The CPUs of `mask`; quick when there are few.
-fn members(mask: CpuMask) -> impl Iterator<Item = CpuId> {
-    let lowest = |left: u64| (left != 0).then_some(left);
-    core::iter::successors(lowest(mask.0), move |left| lowest(left & (left - 1)))
-        .map(|left| CpuId(left.trailing_zeros()))
-}
-
-/// The first CPU of `mask` from `start` on, going round.
-fn first_from(mask: CpuMask, start: CpuId) -> Option<CpuId> {
-    let turned = mask.0.rotate_right(start.0 % 64);
-    (turned != 0).then(|| CpuId((turned.trailing_zeros() + start.0) % 64))
 }
 
 impl Scheduler for RoundRobin {
