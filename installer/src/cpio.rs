@@ -3,6 +3,9 @@
 //! Sorted by name, owned by root, dated 1970 and numbered from 1: the same entries give the same bytes.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use crate::error::{Error, Result};
 
@@ -54,6 +57,43 @@ impl Archive {
     /// Adds a character device, readable and writable by root.
     pub fn char_device(&mut self, path: &str, major: u32, minor: u32) {
         self.put(path, Node::CharDevice { major, minor });
+    }
+
+    /// Adds what is below a folder. `place` says where an entry goes in the archive, or `None` to leave it out.
+    ///
+    /// # Errors
+    /// Something cannot be read.
+    pub fn tree(&mut self, dir: &Path, place: &impl Fn(&str) -> Option<String>) -> Result<()> {
+        self.subtree(dir, "", place)
+    }
+
+    fn subtree(
+        &mut self,
+        dir: &Path,
+        under: &str,
+        place: &impl Fn(&str) -> Option<String>,
+    ) -> Result<()> {
+        for entry in fs::read_dir(dir).map_err(Error::io("read", dir))?.flatten() {
+            let (path, name) = (entry.path(), entry.file_name());
+            let inside = format!("{under}{}", name.to_string_lossy());
+            let kind = entry.file_type().map_err(Error::io("read", &path))?;
+            if kind.is_dir() {
+                self.subtree(&path, &format!("{inside}/"), place)?;
+                continue;
+            }
+            let Some(place) = place(&inside) else {
+                continue;
+            };
+            if kind.is_symlink() {
+                let target = fs::read_link(&path).map_err(Error::io("read", &path))?;
+                self.symlink(&place, &target.to_string_lossy());
+            } else {
+                let mode = entry.metadata().map_err(Error::io("read", &path))?;
+                let content = fs::read(&path).map_err(Error::io("read", &path))?;
+                self.file(&place, mode.permissions().mode() & 0o777, content);
+            }
+        }
+        Ok(())
     }
 
     fn put(&mut self, path: &str, node: Node) {
@@ -153,6 +193,29 @@ mod tests {
     #[test]
     fn the_order_of_adding_does_not_show() {
         assert_eq!(sample(false), sample(true));
+    }
+
+    #[test]
+    fn a_tree_keeps_modes_and_links_and_goes_where_it_is_told() {
+        let dir = std::env::temp_dir().join(format!("rexen-tree-{}", std::process::id()));
+        fs::create_dir_all(dir.join("bin")).unwrap();
+        fs::write(dir.join("bin/tool"), "x").unwrap();
+        fs::set_permissions(dir.join("bin/tool"), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(dir.join("bin/other"), "x").unwrap();
+        std::os::unix::fs::symlink("tool", dir.join("bin/link")).unwrap();
+        let mut archive = Archive::new();
+        let place = |path: &str| (path != "bin/other").then(|| format!("usr/{path}"));
+        archive.tree(&dir, &place).unwrap();
+        fs::remove_dir_all(&dir).unwrap();
+        let found = entries(&archive.finish().unwrap());
+        let seen: Vec<_> = found.iter().map(|(n, m, _)| (n.as_str(), *m)).collect();
+        let expected = [
+            ("usr", 0o040_755),
+            ("usr/bin", 0o040_755),
+            ("usr/bin/link", 0o120_777),
+            ("usr/bin/tool", 0o100_755),
+        ];
+        assert_eq!(seen, expected);
     }
 
     /// Reads the format back by its own rules: names, modes, contents.

@@ -242,11 +242,15 @@ fn offered(name: &str, version: &str) -> Result<Option<String>> {
 
 /// The first value of a field in apt's output.
 fn field(text: &str, name: &str) -> Option<String> {
+    fields(text, name).next()
+}
+
+/// The values of a field in apt's output.
+pub(crate) fn fields(text: &str, name: &str) -> impl Iterator<Item = String> {
     let values = text.lines().filter_map(|l| l.split_once(": "));
     values
-        .filter(|(n, _)| *n == name)
+        .filter(move |(n, _)| *n == name)
         .map(|(_, v)| v.trim().to_owned())
-        .next()
 }
 
 /// The newest version that apt offers for a role.
@@ -284,7 +288,7 @@ fn newest(role: Role) -> Result<Package> {
 }
 
 /// `apt-get update`, once per process and only as root; returns whether the index is new.
-fn refresh_index() -> bool {
+pub(crate) fn refresh_index() -> bool {
     use std::sync::OnceLock;
     static DONE: OnceLock<bool> = OnceLock::new();
     *DONE.get_or_init(|| {

@@ -247,7 +247,7 @@ fn common_inputs(step: &str, profile: &str) -> Result<Inputs> {
 }
 
 /// Compresses without a time stamp or a name: the same bytes give the same file.
-pub(crate) fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
+pub fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut encoder = GzBuilder::new()
         .mtime(0)
         .write(Vec::new(), Compression::default());

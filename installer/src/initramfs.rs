@@ -51,21 +51,35 @@ pub fn initramfs(kernel: &Kernel, consent: Consent) -> Result<PathBuf> {
         archive.char_device("/dev/null", 1, 3);
 
         let list = String::from_utf8_lossy(&read(sources.join("modules"))?).into_owned();
-        let modules = kmod::load_order(&kernel.modules, &names(&list))?;
-        let mut order = String::new();
-        for module in &modules {
-            let path = format!("/lib/modules/{}.ko", module.name);
-            archive.file(&path, 0o644, read(module.path.clone())?);
-            order.push_str(&module.name);
-            order.push('\n');
-        }
-        archive.file("/lib/modules/order", 0o644, order);
-        ui::note(&format!("{} kernel modules", modules.len()));
+        let modules = add_modules(&mut archive, "/lib/modules", kernel, &list)?;
+        ui::note(&format!("{} kernel modules", modules));
 
         let out = dir.join("initramfs.gz");
         fs::write(&out, hypervisor::gzip(&archive.finish()?)?).map_err(Error::io("write", &out))
     })?;
     Ok(dir.join("initramfs.gz"))
+}
+
+/// Adds to `folder` the modules of a list and what they depend on, and `order` for whoever loads them; says how many.
+///
+/// # Errors
+/// The kernel lacks one.
+pub fn add_modules(
+    archive: &mut Archive,
+    folder: &str,
+    kernel: &Kernel,
+    list: &str,
+) -> Result<usize> {
+    let modules = kmod::load_order(&kernel.modules, &names(list))?;
+    let mut order = String::new();
+    for module in &modules {
+        let content = fs::read(&module.path).map_err(Error::io("read", &module.path))?;
+        archive.file(&format!("{folder}/{}.ko", module.name), 0o644, content);
+        order.push_str(&module.name);
+        order.push('\n');
+    }
+    archive.file(&format!("{folder}/order"), 0o644, order);
+    Ok(modules.len())
 }
 
 /// One module name per line; a `#` begins a remark.

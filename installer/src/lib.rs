@@ -10,6 +10,7 @@ pub mod checks;
 pub mod cmd;
 pub mod cpio;
 pub mod debian;
+pub mod debian_set;
 pub mod error;
 pub mod gate;
 pub mod hypervisor;

@@ -20,16 +20,25 @@ pub enum Role {
     Busybox,
     /// Debian's Xen: the peer that tests compare with. Nothing of it is ever shipped.
     Xen,
+    /// Debian's own `xl` and what it needs in domain 0, for tests: not one package but all those of this role.
+    Xl,
 }
 
 impl Role {
     /// The package whose newest version stands for this role; for a kernel it names the real one in its Depends.
+    /// For a role of many packages it is the first of them.
     pub fn newest(self) -> &'static str {
         match self {
             Role::Kernel => "linux-image-amd64",
             Role::Busybox => "busybox-static",
             Role::Xen => "xen-hypervisor-4.17-amd64",
+            Role::Xl => "xen-utils-4.17",
         }
+    }
+
+    /// Whether the role wants every package that is locked for it, not one of them.
+    pub fn is_set(self) -> bool {
+        self == Role::Xl
     }
 }
 
@@ -100,9 +109,24 @@ impl Lock {
         self.packages.iter().filter(move |p| p.role == role)
     }
 
-    /// Puts a package first in its role and drops the one it takes the place of; older fall-backs stay.
+    /// The packages of a role that wants many, by name; of each the preferred version first.
+    pub fn set_of(&self, role: Role) -> Vec<Vec<&Package>> {
+        let mut set: Vec<Vec<&Package>> = Vec::new();
+        for package in self.of(role) {
+            match set.iter_mut().find(|s| s[0].name == package.name) {
+                Some(versions) => versions.push(package),
+                None => set.push(vec![package]),
+            }
+        }
+        set
+    }
+
+    /// Puts a package first in its role (and under its name, where the role has many) and drops the one it takes the
+    /// place of; older fall-backs stay.
     pub fn prefer(&mut self, package: Package) {
-        let first = self.packages.iter().position(|p| p.role == package.role);
+        let takes_place =
+            |p: &Package| p.role == package.role && (!p.role.is_set() || p.name == package.name);
+        let first = self.packages.iter().position(takes_place);
         match first {
             Some(at) => self.packages[at] = package,
             None => self.packages.push(package),
@@ -157,6 +181,24 @@ mod tests {
     }
 
     #[test]
+    fn in_a_role_of_many_packages_each_name_has_its_versions() {
+        let named = |name: &str, version: &str| Package {
+            name: name.to_owned(),
+            ..package(Role::Xl, version)
+        };
+        let mut lock = Lock {
+            packages: vec![named("a", "2"), named("a", "1"), named("b", "2")],
+        };
+        lock.prefer(named("b", "3"));
+        let set = lock.set_of(Role::Xl);
+        let versions: Vec<Vec<_>> = set
+            .iter()
+            .map(|s| s.iter().map(|p| p.version.as_str()).collect())
+            .collect();
+        assert_eq!(versions, [vec!["2", "1"], vec!["3"]]);
+    }
+
+    #[test]
     fn malformed_entries_are_refused_with_their_place() {
         let entry = |sha: &str, more: &str| {
             format!(
@@ -173,7 +215,7 @@ mod tests {
     #[test]
     fn the_lock_file_in_the_tree_names_every_role() {
         let lock = Lock::read(&Lock::path()).unwrap();
-        for role in [Role::Kernel, Role::Busybox, Role::Xen] {
+        for role in [Role::Kernel, Role::Busybox, Role::Xen, Role::Xl] {
             assert!(lock.of(role).next().is_some(), "{role:?}");
         }
     }
