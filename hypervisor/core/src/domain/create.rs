@@ -92,7 +92,12 @@ impl Domain {
             latched_reason: AtomicU32::new(NOT_SHUT_DOWN),
             watchdogs: Default::default(),
             memory_map: Mutex::new(Vec::new()),
-            grants: GrantTable::new(id, spec.max_grant_frames, spec.max_maptrack_frames),
+            grants: GrantTable::new(
+                id,
+                spec.max_grant_frames,
+                spec.max_maptrack_frames,
+                spec.max_grant_version,
+            ),
             pirq_eoi_map: AtomicU64::new(0),
             control,
             ssidref: spec.ssidref,

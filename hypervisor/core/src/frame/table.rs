@@ -192,6 +192,15 @@ impl FrameInfo {
         self.request(Request::Assign(owner)).map(|_| ())
     }
 
+    /// Takes a frame that `owner` does not use from it, contents and all: private to the hypervisor then, as before
+    /// [`Self::assign`]. Translations that the owner's CPUs have of it are the caller's to flush.
+    ///
+    /// # Errors
+    /// `NotOwned`. `TypeConflict`: it is in use.
+    pub fn steal(&self, owner: DomId) -> Result<(), FrameError> {
+        self.request(Request::Steal(owner)).map(|_| ())
+    }
+
     /// Shares a frame of the hypervisor with `owner`: it may map it, even writable, and the hypervisor keeps a typed
     /// reference (shared_info, grant tables). To end it: [`Self::drop_allocation`], then [`Self::put_type`].
     ///

@@ -74,6 +74,8 @@ fn all_requests() -> Vec<Request> {
         Assign(D1),
         Share(D1),
         Publish,
+        Steal(D1),
+        Steal(D2),
         DropAllocation,
     ];
     all.extend(
@@ -116,7 +118,7 @@ fn a_sound_word_stays_sound_whatever_is_asked() {
 fn nobody_gets_a_reference_on_what_is_not_allocated_to_the_owner_named() {
     for w in many_words() {
         for r in all_requests() {
-            if let Request::GetRef(dom) | Request::GetType(dom, _) = r
+            if let Request::GetRef(dom) | Request::GetType(dom, _) | Request::Steal(dom) = r
                 && (!w.is_allocated() || w.owner() != dom)
             {
                 assert_eq!(apply(w, r), Err(FrameError::NotOwned), "{w:?} {r:?}");
@@ -154,6 +156,25 @@ fn a_checked_type_begins_partial_and_only_validation_makes_it_valid() {
     for t in TYPES.into_iter().filter(|t| t.is_checked()) {
         assert!(after(&[Request::GetType(D1, t)]).is_partial());
     }
+}
+
+#[test]
+fn only_a_frame_in_no_use_changes_hands() {
+    let mut stolen = 0;
+    for w in many_words() {
+        if let Ok(new) = apply(w, Request::Steal(D1)) {
+            assert_eq!(new, Word::PRIVATE);
+            assert_eq!((w.refs(), w.type_count()), (1, 0), "{w:?}");
+            stolen += 1;
+        }
+    }
+    assert!(stolen > 0);
+    assert_eq!(apply(assigned(), Request::Steal(D1)), Ok(Word::PRIVATE));
+    let used = after(&[Request::GetRef(D1)]);
+    assert_eq!(
+        apply(used, Request::Steal(D1)),
+        Err(FrameError::TypeConflict)
+    );
 }
 
 #[test]

@@ -308,6 +308,8 @@ pub enum Request {
     Share(DomId),
     /// A frame private to the hypervisor may be mapped, read-only, by who names [`DomId::XEN`] as the owner.
     Publish,
+    /// A frame that this domain has allocated, and that is in no use at all, becomes private to the hypervisor.
+    Steal(DomId),
     /// The domain gives the frame back; it stays alive until the last reference goes.
     DropAllocation,
 }
@@ -419,6 +421,15 @@ pub fn apply(old: Word, request: Request) -> Result<Word, FrameError> {
                     + ONE_TYPED,
             )
         }),
+        Request::Steal(dom) => {
+            if !old.is_held_by(dom) {
+                return Err(FrameError::NotOwned);
+            }
+            if old.refs() != 1 {
+                return Err(FrameError::TypeConflict);
+            }
+            Ok(Word::PRIVATE)
+        }
         Request::DropAllocation => {
             if !old.is_allocated() {
                 return Err(FrameError::NotAllocated);

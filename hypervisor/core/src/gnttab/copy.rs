@@ -1,6 +1,6 @@
 //! Copying between frames, granted or one's own.
 
-use super::entry::Access;
+use super::entry::{Access, Extent};
 use super::map::GrantHost;
 use super::table::Use;
 use super::{GrantStatus, GrantTable};
@@ -42,8 +42,9 @@ impl GrantTable {
     /// Copies bytes for this table's domain.
     ///
     /// # Errors
-    /// `BadCopyArg`: the range leaves a page. `BadPage`: an own frame is not the caller's, or cannot be written.
-    /// `BadGntref`, `GeneralError`: as for mapping. No byte was copied then.
+    /// `BadCopyArg`: the range leaves a page. `BadPage`: an own frame is not the caller's. `GeneralError`: it cannot be
+    /// written; or bytes are not part of what is granted. `BadGntref`, `GeneralError`: as for mapping. No byte was copied
+    /// then.
     /// # Source
     /// `public/grant_table.h`, GNTTABOP_copy.
     pub fn copy<H: GrantHost + ?Sized>(
@@ -59,17 +60,22 @@ impl GrantTable {
         let source = from.acquire(host, self.dom(), Access::Read)?;
         let copied = to
             .acquire(host, self.dom(), Access::Write)
-            .map(|destination| {
-                host.copy(
-                    source,
-                    range.from_offset,
-                    destination,
-                    range.to_offset,
-                    range.len,
-                );
-                to.let_go(host, destination, Access::Write);
+            .and_then(|destination| {
+                let is_granted = source.contains(range.from_offset, range.len)
+                    && destination.contains(range.to_offset, range.len);
+                if is_granted {
+                    host.copy(
+                        source.mfn,
+                        range.from_offset,
+                        destination.mfn,
+                        range.to_offset,
+                        range.len,
+                    );
+                }
+                to.let_go(host, destination.mfn, Access::Write);
+                is_granted.then_some(()).ok_or(GrantStatus::GeneralError)
             });
-        from.let_go(host, source, Access::Read);
+        from.let_go(host, source.mfn, Access::Read);
         copied
     }
 }
@@ -80,19 +86,19 @@ impl CopyEnd<'_> {
         host: &H,
         caller: DomId,
         access: Access,
-    ) -> Result<Mfn, GrantStatus> {
+    ) -> Result<Extent, GrantStatus> {
         match *self {
-            CopyEnd::Own(mfn) if host.hold(mfn, caller, access == Access::Write) => Ok(mfn),
+            CopyEnd::Own(mfn) if host.hold(mfn, caller, access == Access::Write) => {
+                Ok(Extent::page(mfn))
+            }
+            CopyEnd::Own(mfn) if access == Access::Write && host.hold(mfn, caller, false) => {
+                host.release(mfn, false);
+                Err(GrantStatus::GeneralError)
+            }
             CopyEnd::Own(_) => Err(GrantStatus::BadPage),
-            CopyEnd::Granted { table, gref } => table.pin_and_hold(
-                host,
-                gref,
-                caller,
-                Use {
-                    access,
-                    by_device: false,
-                },
-            ),
+            CopyEnd::Granted { table, gref } => {
+                table.pin_and_hold(host, gref, caller, use_of(access))
+            }
         }
     }
 
@@ -100,16 +106,16 @@ impl CopyEnd<'_> {
         match *self {
             CopyEnd::Own(_) => host.release(mfn, access == Access::Write),
             CopyEnd::Granted { table, gref } => {
-                table.release_and_unpin(
-                    host,
-                    mfn,
-                    gref,
-                    Use {
-                        access,
-                        by_device: false,
-                    },
-                );
+                table.release_and_unpin(host, mfn, gref, use_of(access));
             }
         }
+    }
+}
+
+fn use_of(access: Access) -> Use {
+    Use {
+        access,
+        by_device: false,
+        whole: false,
     }
 }

@@ -1,7 +1,7 @@
 //! Mapping another domain's frame, and ending that.
 
-use super::entry::Access;
-use super::maptrack::{CONTAINS_PTE, DEVICE, HOST, Track, WRITABLE};
+use super::entry::{Access, Extent};
+use super::maptrack::{CONTAINS_PTE, DEVICE, HOST, Next, Track, WRITABLE};
 use super::table::Use;
 use super::{GrantStatus, GrantTable};
 use crate::evtchn::SharedFrames;
@@ -158,7 +158,7 @@ impl GrantTable {
     /// Maps an entry of `granter` for this table's domain.
     ///
     /// # Errors
-    /// `BadGntref`: no such entry, or the flags ask for neither host nor device mapping. `NoDeviceSpace`: no handle left.
+    /// `BadGntref`: no such entry, or the flags ask for neither host nor device mapping. `NoSpace`: no handle left.
     /// `GeneralError`: the entry does not permit it, or its frame is not the granter's or cannot be writable; or as
     /// [`GrantHost::install`] says. Nothing has changed then.
     /// # Source
@@ -209,7 +209,9 @@ impl GrantTable {
         let (gref, grantee) = (request.gref, self.dom());
         let mut frame = Mfn(0);
         if kinds & DEVICE != 0 {
-            frame = granter.pin_and_hold(host, gref, grantee, use_of(DEVICE, writable))?;
+            frame = granter
+                .pin_and_hold(host, gref, grantee, use_of(DEVICE, writable))?
+                .mfn;
         }
         if kinds & HOST != 0 {
             let undo_device = |status| {
@@ -221,7 +223,8 @@ impl GrantTable {
             let what = use_of(HOST, writable);
             let mfn = granter
                 .pin_and_hold(host, gref, grantee, what)
-                .map_err(undo_device)?;
+                .map_err(undo_device)?
+                .mfn;
             let at = host_addr(request.host_addr, request.flags & GNTMAP_CONTAINS_PTE != 0);
             host.install(at, pte(mfn, request.flags))
                 .map_err(|status| {
@@ -240,10 +243,10 @@ impl GrantTable {
         gref: GrantRef,
         grantee: DomId,
         what: Use,
-    ) -> Result<Mfn, GrantStatus> {
-        let mfn = self.pin(host, gref, grantee, what)?;
-        if host.hold(mfn, self.dom(), what.access == Access::Write) {
-            return Ok(mfn);
+    ) -> Result<Extent, GrantStatus> {
+        let extent = self.pin(host, gref, grantee, what)?;
+        if host.hold(extent.mfn, self.dom(), what.access == Access::Write) {
+            return Ok(extent);
         }
         self.unpin(host, gref, what);
         Err(GrantStatus::GeneralError)
@@ -341,20 +344,41 @@ impl GrantTable {
             .settle(handle, track.mfn(), track.state & !ended);
     }
 
-    /// The next mapping of a dying domain from handle `cursor` on, to be given to [`GrantTable::finish_unmap`]. Its page
-    /// tables are gone, and with them the references of their entries. `None`: that was the last.
-    pub fn abandon_next(&self, cursor: &mut u32) -> Option<Unmapped> {
+    /// Takes the next mapping of a dying domain from handle `cursor` on. Its page tables are gone, and with them the
+    /// references of their entries. It looks at a bounded number of handles.
+    pub fn abandon_next(&self, cursor: &mut u32) -> Abandoned {
         let mut maptrack = self.maptrack.lock();
-        let handle = maptrack.next(*cursor)?;
-        let track = maptrack.begin(handle).ok()?;
+        let handle = match maptrack.next(*cursor) {
+            Next::Mapping(handle) => handle,
+            Next::From(handle) => {
+                *cursor = handle;
+                return Abandoned::More;
+            }
+            Next::None => return Abandoned::All,
+        };
         *cursor = handle.saturating_add(1);
-        Some(Unmapped {
-            handle,
-            track,
-            ended: track.state & (HOST | DEVICE),
-            holds_host_ref: false,
-        })
+        match maptrack.begin(handle) {
+            Ok(track) => Abandoned::Mapping(Unmapped {
+                handle,
+                track,
+                ended: track.state & (HOST | DEVICE),
+                holds_host_ref: false,
+            }),
+            Err(_) => Abandoned::More,
+        }
     }
+}
+
+/// What [`GrantTable::abandon_next`] found.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "references are held until finish_unmap"]
+pub enum Abandoned {
+    /// A mapping, to be given to [`GrantTable::finish_unmap`].
+    Mapping(Unmapped),
+    /// None yet: ask again.
+    More,
+    /// There are no more.
+    All,
 }
 
 fn kinds_of(flags: u32) -> u8 {
@@ -380,5 +404,6 @@ fn use_of(kind: u8, writable: bool) -> Use {
     Use {
         access,
         by_device: kind == DEVICE,
+        whole: true,
     }
 }

@@ -1,5 +1,8 @@
 //! A domain as mapper: a handle for each mapping.
+//!
+//! Handles are the mapper's own, up to a limit of its own: no other domain can use them up.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::GrantStatus;
@@ -15,6 +18,10 @@ const BUSY: u8 = 1 << 4;
 const USED: u8 = 1 << 5;
 
 const NO_HANDLE: u32 = u32::MAX;
+/// Handles that are made at once.
+const PER_CHUNK: u32 = 256;
+/// Handles that [`MapTrack::next`] looks at before it lets others look.
+const LOOKS: u32 = 2048;
 
 /// A mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,52 +40,89 @@ impl Track {
     }
 }
 
+/// The first mapping from somewhere on.
+pub(super) enum Next {
+    Mapping(u32),
+    /// None below this handle; look on from there.
+    From(u32),
+    None,
+}
+
 /// All handles of a domain.
 pub(super) struct MapTrack {
-    tracks: Vec<Track>,
-    limit: u32,
+    /// [`PER_CHUNK`] each: what exists never moves, so that more of it costs the same every time.
+    chunks: Vec<Box<[Track]>>,
+    max_chunks: u32,
     free: u32,
 }
 
 impl MapTrack {
-    pub const fn new(limit: u32) -> Self {
+    pub const fn new(max_chunks: u32) -> Self {
         MapTrack {
-            tracks: Vec::new(),
-            limit,
+            chunks: Vec::new(),
+            max_chunks,
             free: NO_HANDLE,
         }
     }
 
+    #[inline]
+    fn get_mut(&mut self, handle: u32) -> Option<&mut Track> {
+        let chunk = self.chunks.get_mut((handle / PER_CHUNK) as usize)?;
+        chunk.get_mut((handle % PER_CHUNK) as usize)
+    }
+
     /// Takes a free handle, busy.
+    #[inline]
     pub fn take(&mut self, granter: DomId, gref: GrantRef) -> Result<u32, GrantStatus> {
-        let track = Track {
-            granter,
-            gref,
-            frame: 0,
-            state: USED | BUSY,
-        };
-        if let Some(slot) = self.tracks.get_mut(self.free as usize) {
-            let handle = self.free;
-            self.free = slot.frame;
-            *slot = track;
-            return Ok(handle);
+        if self.free == NO_HANDLE {
+            self.add_chunk()?;
         }
-        let handle = u32::try_from(self.tracks.len())
-            .ok()
-            .filter(|handle| *handle < self.limit);
-        let handle = handle.ok_or(GrantStatus::NoDeviceSpace)?;
-        self.tracks
-            .try_reserve(1)
-            .map_err(|_| GrantStatus::NoDeviceSpace)?;
-        self.tracks.push(track);
+        let handle = self.free;
+        let track = self.get_mut(handle).ok_or(GrantStatus::NoSpace)?;
+        let next = core::mem::replace(
+            track,
+            Track {
+                granter,
+                gref,
+                frame: 0,
+                state: USED | BUSY,
+            },
+        );
+        self.free = next.frame;
         Ok(handle)
+    }
+
+    #[cold]
+    fn add_chunk(&mut self) -> Result<(), GrantStatus> {
+        let no_memory = |_| GrantStatus::NoSpace;
+        let nr_chunks = u32::try_from(self.chunks.len()).unwrap_or(u32::MAX);
+        let first = nr_chunks.checked_mul(PER_CHUNK);
+        let (Some(first), true) = (first, nr_chunks < self.max_chunks) else {
+            return Err(GrantStatus::NoSpace);
+        };
+        let mut chunk = Vec::new();
+        chunk
+            .try_reserve_exact(PER_CHUNK as usize)
+            .map_err(no_memory)?;
+        self.chunks.try_reserve(1).map_err(no_memory)?;
+        let last = PER_CHUNK - 1;
+        chunk.extend((0..PER_CHUNK).map(|n| Track {
+            granter: DomId::INVALID,
+            gref: GrantRef(0),
+            frame: if n == last { NO_HANDLE } else { first + n + 1 },
+            state: 0,
+        }));
+        self.chunks.push(chunk.into_boxed_slice());
+        self.free = first;
+        Ok(())
     }
 
     /// Ends an operation: the handle's mapping is now of `frame`, and is what `state` says. With neither [`HOST`] nor
     /// [`DEVICE`] in it the handle is free.
+    #[inline]
     pub fn settle(&mut self, handle: u32, frame: Mfn, state: u8) {
         let free = self.free;
-        let Some(track) = self.tracks.get_mut(handle as usize) else {
+        let Some(track) = self.get_mut(handle) else {
             return;
         };
         if state & (HOST | DEVICE) == 0 {
@@ -92,11 +136,9 @@ impl MapTrack {
     }
 
     /// Begins an operation on a mapping.
+    #[inline]
     pub fn begin(&mut self, handle: u32) -> Result<Track, GrantStatus> {
-        let track = self
-            .tracks
-            .get_mut(handle as usize)
-            .ok_or(GrantStatus::BadHandle)?;
+        let track = self.get_mut(handle).ok_or(GrantStatus::BadHandle)?;
         if track.state & (USED | BUSY) != USED {
             return Err(GrantStatus::BadHandle);
         }
@@ -105,15 +147,25 @@ impl MapTrack {
     }
 
     /// The first mapping from `from` on that is not busy.
-    pub fn next(&self, from: u32) -> Option<u32> {
-        (from..)
-            .zip(self.tracks.iter().skip(from as usize))
-            .find_map(|(handle, track)| (track.state & (USED | BUSY) == USED).then_some(handle))
+    pub fn next(&self, from: u32) -> Next {
+        let end = from.saturating_add(LOOKS);
+        for handle in from..end {
+            let chunk = self.chunks.get((handle / PER_CHUNK) as usize);
+            let Some(track) = chunk.and_then(|chunk| chunk.get((handle % PER_CHUNK) as usize))
+            else {
+                return Next::None;
+            };
+            if track.state & (USED | BUSY) == USED {
+                return Next::Mapping(handle);
+            }
+        }
+        Next::From(end)
     }
 
     /// Tells `found` of each frame mapped for a device, and whether for writing.
     pub fn for_each_device_mapping(&self, mut found: impl FnMut(Mfn, bool)) {
-        for track in self.tracks.iter().filter(|track| track.state & DEVICE != 0) {
+        let tracks = self.chunks.iter().flatten();
+        for track in tracks.filter(|track| track.state & DEVICE != 0) {
             found(track.mfn(), track.state & WRITABLE != 0);
         }
     }
@@ -121,6 +173,7 @@ impl MapTrack {
     /// How many handles are not free.
     #[cfg(test)]
     pub fn nr_used(&self) -> usize {
-        self.tracks.iter().filter(|track| track.state != 0).count()
+        let tracks = self.chunks.iter().flatten();
+        tracks.filter(|track| track.state != 0).count()
     }
 }

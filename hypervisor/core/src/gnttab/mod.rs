@@ -1,4 +1,4 @@
-//! Grant tables, version 1: what a domain lets others use, and what it uses of others.
+//! Grant tables, versions 1 and 2: what a domain lets others use, and what it uses of others.
 //!
 //! A [`GrantTable`] is both. As granter (`table.rs`) it has the frames that the guest writes its entries into, and for
 //! each entry the *pins* that stand on it: how many mappings and copies in progress, read-only and writable. As mapper
@@ -19,11 +19,12 @@ mod map;
 mod maptrack;
 mod status;
 mod table;
+mod version;
 
 #[cfg(test)]
 mod tests;
 
 pub use copy::{CopyEnd, CopyRange};
-pub use map::{GrantHost, HostAddr, MapRequest, Mapped, UnmapRequest, Unmapped};
+pub use map::{Abandoned, GrantHost, HostAddr, MapRequest, Mapped, UnmapRequest, Unmapped};
 pub use status::GrantStatus;
 pub use table::{ENTRIES_PER_FRAME, GrantTable};

@@ -16,16 +16,18 @@ pub enum GrantStatus {
     BadVirtAddr = -5,
     /// The bus address is not the mapping's.
     BadDevAddr = -6,
-    /// The mapper has all the handles it may have.
-    NoDeviceSpace = -7,
     /// The caller may not do this.
     PermissionDenied = -8,
     /// A frame named directly is not the caller's, or cannot be written.
     BadPage = -9,
     /// A copy leaves the page.
     BadCopyArg = -10,
-    /// The entry is in use; try again.
+    /// The frame's address is too high for who shall have it.
+    AddressTooBig = -11,
+    /// The entry is in use, or the table's version changes; try again.
     Eagain = -12,
+    /// The mapper has all the handles it may have.
+    NoSpace = -13,
 }
 
 impl GrantStatus {

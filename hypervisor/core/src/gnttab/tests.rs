@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 
 use proptest::prelude::*;
-use rexen_abi::errno::Errno;
 
 use super::*;
 use crate::evtchn::ram::Ram;
@@ -153,16 +152,29 @@ impl GrantHost for Machine {
 /// A machine, a granter with two frames of entries, and a mapper with 256 handles.
 fn setup() -> (Machine, GrantTable, GrantTable) {
     let machine = Machine::new();
-    let granter = GrantTable::new(GRANTER, 2, 1);
+    let granter = GrantTable::new(GRANTER, 2, 1, 2);
     let mut next = 0..;
     granter
         .grow(
             2,
             || next.next().map(|n| machine.ram.mfn(n)),
             |_| panic!("superfluous"),
+            || false,
         )
         .unwrap();
-    (machine, granter, GrantTable::new(MAPPER, 1, 1))
+    (machine, granter, GrantTable::new(MAPPER, 1, 1, 1))
+}
+
+/// What becomes of a dead mapper's handles.
+fn abandon(machine: &Machine, granter: &GrantTable, mapper: &GrantTable) {
+    let mut cursor = 0;
+    loop {
+        match mapper.abandon_next(&mut cursor) {
+            Abandoned::Mapping(unmapped) => mapper.finish_unmap(machine, granter, unmapped),
+            Abandoned::More => {}
+            Abandoned::All => return,
+        }
+    }
 }
 
 fn request(gref: u32, flags: u32, host_addr: u64) -> MapRequest {
@@ -328,7 +340,7 @@ fn handles_run_out_and_come_back() {
     let over = request(8, HOST_MAP, 0x7000);
     assert_eq!(
         mapper.map(&machine, &granter, over),
-        Err(GrantStatus::NoDeviceSpace)
+        Err(GrantStatus::NoSpace)
     );
     let unmapped = mapper.begin_unmap(&machine, unmap_at(77, 77 * 8)).unwrap();
     mapper.finish_unmap(&machine, &granter, unmapped);
@@ -450,7 +462,7 @@ fn copy_holds_both_frames_only_while_it_copies() {
             granted(8),
             CopyEnd::Own(Mfn(0x207)),
             page,
-            GrantStatus::BadPage,
+            GrantStatus::GeneralError,
         ),
         (
             own,
@@ -494,10 +506,7 @@ fn dying_granter_stays_until_the_last_mapping_goes() {
     assert!(!granter.retire(|_| panic!("in use")));
     // The mapper dies too: its page tables go first.
     machine.overwrite(0x1000);
-    let mut cursor = 0;
-    while let Some(unmapped) = mapper.abandon_next(&mut cursor) {
-        mapper.finish_unmap(&machine, &granter, unmapped);
-    }
+    abandon(&machine, &granter, &mapper);
     let mut frames = Vec::new();
     assert!(granter.retire(|mfn| frames.push(mfn)));
     assert_eq!(frames, [machine.ram.mfn(0), machine.ram.mfn(1)]);
@@ -511,31 +520,20 @@ fn table_grows_to_its_limit_and_no_further() {
     assert_eq!(granter.size(), (2, 2));
     assert_eq!(granter.frame(1), Some(machine.ram.mfn(1)));
     assert_eq!(granter.frame(2), None);
-    assert_eq!(granter.grow(1, || panic!("no need"), |_| {}), Ok(()));
+    let never = || -> bool { panic!("nothing was added") };
     assert_eq!(
-        granter.grow(3, || panic!("too many"), |_| {}),
+        granter.grow(1, || panic!("no need"), |_| {}, never),
+        Ok(true)
+    );
+    assert_eq!(
+        granter.grow(3, || panic!("too many"), |_| {}, never),
         Err(GrantStatus::GeneralError)
     );
     assert_eq!(
-        mapper.grow(1, || None, |_| {}),
+        mapper.grow(1, || None, |_| {}, never),
         Err(GrantStatus::GeneralError)
     );
     assert_eq!(mapper.size(), (0, 1));
-}
-
-#[test]
-fn only_version_1_is_offered() {
-    let (_, granter, _) = setup();
-    assert_eq!(
-        [0, 1, 2, 3].map(|v| granter.set_version(v)),
-        [
-            Err(Errno::EINVAL),
-            Ok(()),
-            Err(Errno::ENOSYS),
-            Err(Errno::EINVAL)
-        ]
-    );
-    assert_eq!(granter.version(), 1);
 }
 
 #[test]
@@ -564,27 +562,6 @@ fn swapping_needs_both_entries_unused() {
         granter.swap(&machine, b, GrantRef(4096)),
         Err(GrantStatus::BadGntref)
     );
-}
-
-#[test]
-fn entry_that_never_holds_still_is_given_up() {
-    let (machine, ..) = setup();
-    let entry = AtomicU64::new(1 | u64::from(MAPPER.0) << 16);
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut n = 0u64;
-            while !stop.load(SeqCst) {
-                n += 1;
-                entry.store(1 | u64::from(MAPPER.0) << 16 | n << 32, SeqCst);
-            }
-        });
-        for _ in 0..10_000 {
-            let _ = super::entry::mark(&entry, MAPPER, super::entry::Access::Write);
-        }
-        stop.store(true, SeqCst);
-    });
-    assert!(machine.held().is_empty());
 }
 
 #[derive(Clone, Debug)]
@@ -694,10 +671,7 @@ proptest! {
         // The mapper dies: its tables, then its handles.
         let all: Vec<u64> = machine.counts.borrow().entries.keys().copied().collect();
         all.into_iter().for_each(|va| machine.overwrite(va));
-        let mut cursor = 0;
-        while let Some(unmapped) = mapper.abandon_next(&mut cursor) {
-            mapper.finish_unmap(&machine, &granter, unmapped);
-        }
+        abandon(&machine, &granter, &mapper);
         prop_assert!(machine.held().is_empty());
         prop_assert!((8..12).all(|gref| machine.entry(gref).load(SeqCst) & (READING | WRITING) == 0));
         prop_assert!(granter.retire(drop));

@@ -19,6 +19,7 @@ use super::handlers::grant_host::{Mapper, unshare};
 use super::handlers::set_gdt::release_gdt;
 use super::{Machine, block, tell_toolstack};
 use crate::domain::{Domain, Gdt, Ldt, Stage, Step, Teardown, Vcpu, VcpuFlags};
+use crate::gnttab::Abandoned;
 use crate::pvmmu::{DomainMm, Refs};
 use crate::units::{DomId, Mfn};
 
@@ -170,26 +171,28 @@ fn end_base<M: Machine>(m: &M, domain: &Domain, base: &AtomicU64) -> Result<(), 
 
 /// Lets go of what others granted the domain. The page-table entries are gone, but the granters count the mappings.
 fn end_mappings<M: Machine>(m: &M, domain: &Domain, cursor: &mut u64) -> Result<(), Again> {
-    let Some(vcpu) = domain.vcpus.first() else {
-        return Ok(());
-    };
-    let mapper = Mapper { m, domain, vcpu };
+    let mapper = Mapper::of_dying(m, domain);
     let mut handle = u32::try_from(*cursor).unwrap_or(u32::MAX);
     let mut ended = 0u32;
-    while let Some(unmapped) = domain.grants.abandon_next(&mut handle) {
-        *cursor = u64::from(handle);
-        // The granter cannot be gone: it stays listed while someone uses its entries.
-        if let Some(granter) = m.domain(unmapped.granter()) {
-            domain
-                .grants
-                .finish_unmap(&mapper, &granter.grants, unmapped);
+    loop {
+        match domain.grants.abandon_next(&mut handle) {
+            Abandoned::Mapping(unmapped) => {
+                // The granter cannot be gone: it stays listed while someone uses its entries.
+                if let Some(granter) = m.domain(unmapped.granter()) {
+                    domain
+                        .grants
+                        .finish_unmap(&mapper, &granter.grants, unmapped);
+                }
+            }
+            Abandoned::More => {}
+            Abandoned::All => return Ok(()),
         }
+        *cursor = u64::from(handle);
         ended += 1;
         if ended.is_multiple_of(PER_LOOK) && m.should_stop() {
             return Err(Again);
         }
     }
-    Ok(())
 }
 
 /// Removes the dead domains of which nobody uses anything any more.

@@ -181,7 +181,7 @@ impl Fake {
             nr_vcpus,
             max_port: 8191,
             nr_pirqs: NR_PIRQS,
-            max_grant_frames: 4,
+            max_grant_frames: 16,
             max_maptrack_frames: 1,
             max_grant_version: 2,
         };
@@ -315,7 +315,7 @@ impl Fake {
             let owned = all
                 .filter(|word| word.owner() == domain.id && word.refs() != 0)
                 .count();
-            let shared = 1 + domain.grants.size().0 as usize;
+            let shared = 1 + domain.grants.nr_held();
             let tot_pages = domain.tot_pages.load(SeqCst);
             assert_eq!(tot_pages, (owned - shared) as u64, "{:?}", domain.id);
         }

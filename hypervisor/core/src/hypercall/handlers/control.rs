@@ -113,7 +113,9 @@ fn physinfo<M: Machine>(m: &M) -> XenSysctlPhysinfo {
         max_cpu_id: cpus.saturating_sub(1),
         nr_nodes: 1,
         cpu_khz: m.tsc_khz(),
-        capabilities: XEN_SYSCTL_PHYSCAP_pv | XEN_SYSCTL_PHYSCAP_gnttab_v1,
+        capabilities: XEN_SYSCTL_PHYSCAP_pv
+            | XEN_SYSCTL_PHYSCAP_gnttab_v1
+            | XEN_SYSCTL_PHYSCAP_gnttab_v2,
         total_pages: m.nr_ram_frames(),
         free_pages: m.nr_free_frames(),
         max_mfn: m.max_frame().saturating_sub(1),

@@ -12,9 +12,32 @@ use crate::units::{DomId, Mfn, PAGE_SIZE};
 
 /// A vcpu that maps, unmaps or copies.
 pub(in crate::hypercall) struct Mapper<'a, M> {
-    pub m: &'a M,
-    pub domain: &'a Domain,
-    pub vcpu: &'a Vcpu,
+    m: &'a M,
+    domain: &'a Domain,
+    /// What linear addresses are looked up in.
+    kernel_l4: Mfn,
+}
+
+impl<'a, M: Machine> Mapper<'a, M> {
+    /// One that works for `vcpu`.
+    #[inline]
+    pub fn of(m: &'a M, domain: &'a Domain, vcpu: &Vcpu) -> Self {
+        let kernel_l4 = Mfn(vcpu.kernel_l4.load(Relaxed));
+        Mapper {
+            m,
+            domain,
+            kernel_l4,
+        }
+    }
+
+    /// One for a domain whose page tables are gone.
+    pub fn of_dying(m: &'a M, domain: &'a Domain) -> Self {
+        Mapper {
+            m,
+            domain,
+            kernel_l4: Mfn(0),
+        }
+    }
 }
 
 impl<M: Machine> SharedFrames for Mapper<'_, M> {
@@ -39,7 +62,7 @@ impl<M: Machine> Mapper<'_, M> {
     /// The entry that `at` means, in a level 1 table of the domain. Whatever is wrong with it, Xen says `GeneralError`.
     fn slot(&self, mm: &DomainMm<'_, M>, at: HostAddr) -> Result<L1Slot, GrantStatus> {
         match at {
-            HostAddr::Linear(va) => mm.walk(Mfn(self.vcpu.kernel_l4.load(Relaxed)), va),
+            HostAddr::Linear(va) => mm.walk(self.kernel_l4, va),
             HostAddr::Entry(maddr) => {
                 mm.l1_slot(Mfn::containing(maddr), (maddr % PAGE_SIZE) as usize)
             }
@@ -92,15 +115,17 @@ impl<M: Machine> GrantHost for Mapper<'_, M> {
             let from = self.slot(mm, HostAddr::Linear(new))?;
             let to = self.slot(mm, at)?;
             let entry = mm.read_l1_entry(from);
-            if from == to || entry & P == 0 {
+            if from == to {
                 return Err(GrantStatus::GeneralError);
             }
             mm.take_l1_entry(to, mfn, writable)
                 .map_err(|_| GrantStatus::GeneralError)?;
-            // Only this domain's lock lets entries change; what was read still stands, but for the bits the CPU sets.
-            if mm
-                .take_l1_entry(from, frame_of(entry), entry & RW != 0)
-                .is_ok()
+            // Only this domain's lock lets entries change; what was read still stands, but for the bits the CPU sets. An
+            // empty entry replaces as well.
+            if entry & P != 0
+                && mm
+                    .take_l1_entry(from, frame_of(entry), entry & RW != 0)
+                    .is_ok()
             {
                 mm.install_l1_entry(to, entry);
             }
@@ -113,26 +138,44 @@ impl<M: Machine> GrantHost for Mapper<'_, M> {
     }
 }
 
-/// Lets the grant table of `domain` have at least `nr_frames` frames. A new domain's has one.
+/// Frames that are added to a table between two looks at whether to stop.
+const FRAMES_PER_LOOK: u32 = 16;
+
+/// Lets the grant table of `domain` have at least `nr_frames` frames. A new domain's has one. Tells whether it has them
+/// all; if not, call it again.
 ///
 /// # Errors
 /// `GeneralError`: more than it may have, or no memory.
-pub fn add_frames<M: Machine>(m: &M, domain: &Domain, nr_frames: u32) -> Result<(), GrantStatus> {
-    let allocate = || {
-        let mfn = m.alloc_frames(0, u64::BITS)?;
-        m.set_m2p(mfn, INVALID_PFN);
-        if m.frames()
-            .get(mfn)
-            .is_some_and(|info| info.share(domain.id).is_ok())
-        {
-            return Some(mfn);
-        }
-        m.bug("the allocator gave a frame that is not private", mfn);
-        None
-    };
-    domain
-        .grants
-        .grow(nr_frames, allocate, |mfn| unshare(m, domain, mfn))
+pub fn add_frames<M: Machine>(m: &M, domain: &Domain, nr_frames: u32) -> Result<bool, GrantStatus> {
+    domain.grants.grow(
+        nr_frames,
+        || share_new_frame(m, domain),
+        |mfn| unshare(m, domain, mfn),
+        stop_seldom(m),
+    )
+}
+
+/// Asks the machine whether to stop on every [`FRAMES_PER_LOOK`]th call.
+pub(super) fn stop_seldom<M: Machine>(m: &M) -> impl FnMut() -> bool {
+    let mut calls = 0u32;
+    move || {
+        calls = calls.wrapping_add(1);
+        calls.is_multiple_of(FRAMES_PER_LOOK) && m.should_stop()
+    }
+}
+
+/// A new frame for the grant table of `domain`.
+pub(super) fn share_new_frame<M: Machine>(m: &M, domain: &Domain) -> Option<Mfn> {
+    let mfn = m.alloc_frames(0, u64::BITS)?;
+    m.set_m2p(mfn, INVALID_PFN);
+    if m.frames()
+        .get(mfn)
+        .is_some_and(|info| info.share(domain.id).is_ok())
+    {
+        return Some(mfn);
+    }
+    m.bug("the allocator gave a frame that is not private", mfn);
+    None
 }
 
 /// Ends the sharing of a frame with `domain`. For as long as others map it, it counts as one of the domain's pages.

@@ -5,11 +5,15 @@ use rexen_abi::errno::Errno;
 use rexen_abi::grant_table::*;
 
 use super::args::{element, low32};
-use super::grant_host::{Mapper, add_frames};
+use super::grant_host::Mapper;
+use super::{grant_admin, grant_transfer};
+use crate::domain::Domain;
 use crate::gnttab::{CopyEnd, CopyRange, GrantStatus, MapRequest, UnmapRequest, Unmapped};
 use crate::hypercall::{Call, Machine, Outcome};
 use crate::units::{DomId, GrantRef, Mfn};
 
+/// What of a command's number is one; above it only cache_flush on Arm has anything.
+const CMD_MASK: u32 = 0xfff;
 /// Operations between two looks at whether to stop.
 const OPS_PER_LOOK: u32 = 16;
 /// Unmappings that share one flush.
@@ -22,11 +26,11 @@ pub fn grant_table_op<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
     if count > i32::MAX.cast_unsigned() {
         return Err::<u64, _>(Errno::EINVAL).into();
     }
+    if cmd > CMD_MASK {
+        return Err::<u64, _>(Errno::EINVAL).into();
+    }
     if size_of_op(cmd) == 0 {
-        return match cmd {
-            0..=GNTTABOP_cache_flush if count != 1 => Err::<u64, _>(Errno::EINVAL).into(),
-            _ => single(call, cmd, list).into(),
-        };
+        return grant_admin::single(call, cmd, list, count);
     }
     let mut n = 0;
     while n < count {
@@ -40,19 +44,7 @@ pub fn grant_table_op<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
                 unmap_some(call, cmd, at, count - n)
             }
             GNTTABOP_copy => copy(call, at).map(|()| 1),
-            GNTTABOP_transfer => {
-                let op = call.read::<GnttabTransfer>(at);
-                op.and_then(|op| {
-                    call.write(
-                        at,
-                        &GnttabTransfer {
-                            status: GNTST_general_error,
-                            ..op
-                        },
-                    )
-                })
-                .map(|()| 1)
-            }
+            GNTTABOP_transfer => transfer(call, at).map(|()| 1),
             _ => swap(call, at).map(|()| 1),
         };
         match done {
@@ -77,13 +69,10 @@ const fn size_of_op(cmd: u32) -> u64 {
 }
 
 fn mapper<'a, M: Machine>(call: &Call<'a, M>) -> Mapper<'a, M> {
-    Mapper {
-        m: call.m,
-        domain: call.domain,
-        vcpu: call.vcpu,
-    }
+    Mapper::of(call.m, call.domain, call.vcpu)
 }
 
+/// The domain that `id` means to the caller.
 fn named<M: Machine>(call: &Call<'_, M>, id: u16) -> DomId {
     if DomId(id) == DomId::SELF {
         call.domain.id
@@ -101,7 +90,7 @@ fn map<M: Machine>(call: &Call<'_, M>, at: u64) -> Result<(), Errno> {
     };
     let mapped = call
         .m
-        .with_domain(named(call, op.dom), |granter| {
+        .with_domain(DomId(op.dom), |granter| {
             call.domain
                 .grants
                 .map(&mapper(call), &granter.grants, request)
@@ -198,40 +187,54 @@ fn copy<M: Machine>(call: &Call<'_, M>, at: u64) -> Result<(), Errno> {
 }
 
 fn copy_bytes<M: Machine>(call: &Call<'_, M>, op: &GnttabCopy) -> Result<(), GrantStatus> {
-    let granter = |end: &GnttabCopyPtr, flag: u16| {
-        let id = named(call, end.domid);
-        if op.flags & flag != 0 {
-            call.m.domain(id).map(Some).ok_or(GrantStatus::BadDomain)
-        } else if id == call.domain.id {
-            Ok(None)
-        } else {
-            Err(GrantStatus::PermissionDenied)
-        }
-    };
-    let (from, to) = (
-        granter(&op.source, GNTCOPY_source_gref)?,
-        granter(&op.dest, GNTCOPY_dest_gref)?,
-    );
     let range = CopyRange {
         from_offset: op.source.offset,
         to_offset: op.dest.offset,
         len: op.len,
     };
-    let from = match &from {
-        Some(domain) => CopyEnd::Granted {
+    let (from, to) = (GNTCOPY_source_gref, GNTCOPY_dest_gref);
+    with_end(call, &op.source, op.flags & from != 0, |from| {
+        with_end(call, &op.dest, op.flags & to != 0, |to| {
+            call.domain.grants.copy(&mapper(call), from, to, range)
+        })
+    })
+}
+
+/// Calls `act` with an end of a copy.
+#[inline]
+fn with_end<M: Machine>(
+    call: &Call<'_, M>,
+    end: &GnttabCopyPtr,
+    is_gref: bool,
+    act: impl FnOnce(CopyEnd<'_>) -> Result<(), GrantStatus>,
+) -> Result<(), GrantStatus> {
+    let id = DomId(end.domid);
+    fn granted(domain: &Domain, word: u64) -> CopyEnd<'_> {
+        CopyEnd::Granted {
             table: &domain.grants,
-            gref: GrantRef(low32(op.source.u)),
-        },
-        None => CopyEnd::Own(Mfn(op.source.u)),
-    };
-    let to = match &to {
-        Some(domain) => CopyEnd::Granted {
-            table: &domain.grants,
-            gref: GrantRef(low32(op.dest.u)),
-        },
-        None => CopyEnd::Own(Mfn(op.dest.u)),
-    };
-    call.domain.grants.copy(&mapper(call), from, to, range)
+            gref: GrantRef(low32(word)),
+        }
+    }
+    match (is_gref, id == DomId::SELF) {
+        (true, true) => act(granted(call.domain, end.u)),
+        (true, false) => {
+            let done = call.m.with_domain(id, |domain| act(granted(domain, end.u)));
+            done.unwrap_or(Err(GrantStatus::BadDomain))
+        }
+        (false, true) => act(CopyEnd::Own(Mfn(end.u))),
+        // Frames are named by number only as DOMID_SELF's.
+        (false, false) if call.m.domain(id).is_some() => Err(GrantStatus::PermissionDenied),
+        (false, false) => Err(GrantStatus::BadDomain),
+    }
+}
+
+/// Gives a frame away.
+fn transfer<M: Machine>(call: &Call<'_, M>, at: u64) -> Result<(), Errno> {
+    let mut op = call.read::<GnttabTransfer>(at)?;
+    let given =
+        grant_transfer::transfer(call, Mfn(op.mfn), named(call, op.domid), GrantRef(op.gref));
+    op.status = GrantStatus::of(&given);
+    call.write(at, &op)
 }
 
 fn swap<M: Machine>(call: &Call<'_, M>, at: u64) -> Result<(), Errno> {
@@ -242,72 +245,4 @@ fn swap<M: Machine>(call: &Call<'_, M>, at: u64) -> Result<(), Errno> {
         GrantRef(op.ref_b),
     ));
     call.write(at, &op)
-}
-
-/// Operations that come one at a time.
-fn single<M: Machine>(call: &Call<'_, M>, cmd: u32, at: u64) -> Result<(), Errno> {
-    match cmd {
-        GNTTABOP_setup_table => {
-            let mut op = call.read::<GnttabSetupTable>(at)?;
-            op.status = match call.target(op.dom) {
-                Err(e) => refused(e),
-                Ok(target) => {
-                    let grown = add_frames(call.m, &target, op.nr_frames);
-                    if grown.is_ok() {
-                        for n in 0..op.nr_frames {
-                            let mfn = target.grants.frame(n).ok_or(Errno::EINVAL)?;
-                            call.write(element(op.frame_list, u64::from(n), 8), &mfn.0)?;
-                        }
-                    }
-                    GrantStatus::of(&grown)
-                }
-            };
-            call.write(at, &op)
-        }
-        GNTTABOP_query_size => {
-            let mut op = call.read::<GnttabQuerySize>(at)?;
-            op.status = match call.target(op.dom) {
-                Err(e) => refused(e),
-                Ok(target) => {
-                    (op.nr_frames, op.max_nr_frames) = target.grants.size();
-                    GNTST_okay
-                }
-            };
-            call.write(at, &op)
-        }
-        GNTTABOP_set_version => {
-            let mut op = call.read::<GnttabSetVersion>(at)?;
-            let result = call.domain.grants.set_version(op.version);
-            op.version = call.domain.grants.version();
-            call.write(at, &op)?;
-            result
-        }
-        GNTTABOP_get_version => {
-            let mut op = call.read::<GnttabGetVersion>(at)?;
-            op.version = call.target(op.dom)?.grants.version();
-            call.write(at, &op)
-        }
-        GNTTABOP_get_status_frames => {
-            // Of version 2 only.
-            let mut op = call.read::<GnttabGetStatusFrames>(at)?;
-            op.status = GNTST_general_error;
-            call.write(at, &op)
-        }
-        GNTTABOP_dump_table => {
-            let mut op = call.read::<GnttabDumpTable>(at)?;
-            op.status = call.target(op.dom).map_or_else(refused, |_| GNTST_okay);
-            call.write(at, &op)
-        }
-        GNTTABOP_cache_flush => Err(Errno::EOPNOTSUPP),
-        _ => Err(Errno::ENOSYS),
-    }
-}
-
-/// The status for a domain that cannot be named.
-fn refused(e: Errno) -> i16 {
-    if e == Errno::EPERM {
-        GNTST_permission_denied
-    } else {
-        GNTST_bad_domain
-    }
 }

@@ -9,7 +9,7 @@ use rexen_abi::memory::*;
 use rexen_abi::xen::shared_info_offset;
 
 use super::args::{element, low32};
-use super::grant_host::add_frames;
+use super::grant_resource::acquire_resource;
 use super::memory_exchange::exchange;
 use crate::domain::Domain;
 use crate::evtchn::QwordIndex;
@@ -40,6 +40,7 @@ pub fn memory_op<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
             reservation(call, op, u64::from(low32(cmd) >> MEMOP_EXTENT_SHIFT), arg)
         }
         XENMEM_exchange => exchange(call, arg),
+        XENMEM_acquire_resource => acquire_resource(call, arg),
         _ => others(call, op, arg).into(),
     }
 }
@@ -297,12 +298,6 @@ fn others<M: Machine>(call: &Call<'_, M>, op: u32, arg: u64) -> Result<u64, Errn
         XENMEM_machphys_compat_mfn_list | XENMEM_set_pod_target | XENMEM_get_pod_target => {
             Err(Errno::EINVAL)
         }
-        XENMEM_acquire_resource => {
-            let control = authority::Control::of(call.domain)?;
-            let mut asked = call.read::<XenMemAcquireResource>(arg)?;
-            asked.nr_frames = acquire_resource(call, &asked, control)?;
-            call.write(arg, &asked).map(|()| 0)
-        }
         XENMEM_get_vnumainfo => Err(Errno::EOPNOTSUPP),
         _ => Err(Errno::ENOSYS),
     }
@@ -350,42 +345,6 @@ fn set_map<M: Machine>(
     }
     *domain.memory_map.lock() = entries;
     Ok(())
-}
-
-/// Lists frames of another domain's grant table, for the caller to map. Returns how many there are, or were listed.
-fn acquire_resource<M: Machine>(
-    call: &Call<'_, M>,
-    asked: &XenMemAcquireResource,
-    _: authority::Control,
-) -> Result<u32, Errno> {
-    let domain = call.target(asked.domid)?;
-    if asked.pad != 0 {
-        return Err(Errno::EINVAL);
-    }
-    if asked.kind != XENMEM_resource_grant_table
-        || asked.id != XENMEM_resource_grant_table_id_shared
-    {
-        return Err(Errno::EOPNOTSUPP);
-    }
-    let (_, max) = domain.grants.size();
-    if asked.frame_list == 0 {
-        return if asked.nr_frames == 0 {
-            Ok(max)
-        } else {
-            Err(Errno::EINVAL)
-        };
-    }
-    let first = u32::try_from(asked.frame).map_err(|_| Errno::EINVAL)?;
-    let end = first
-        .checked_add(asked.nr_frames)
-        .filter(|end| *end <= max)
-        .ok_or(Errno::EINVAL)?;
-    add_frames(call.m, &domain, end).map_err(|_| Errno::ENOMEM)?;
-    for (index, n) in (first..end).zip(0..) {
-        let mfn = domain.grants.frame(index).ok_or(Errno::EINVAL)?;
-        call.write(element(asked.frame_list, n, 8), &mfn.0)?;
-    }
-    Ok(asked.nr_frames)
 }
 
 /// Tells which frames hold the M2P, 2 MiB at a time.

@@ -473,7 +473,7 @@ fn the_toolstack_sees_the_machine_and_its_log() {
     let info = m.get::<XenSysctlPhysinfo>(ARG + 8);
     assert_eq!(
         (info.nr_cpus, info.capabilities, info.free_pages),
-        (2, 0x102, 128)
+        (2, 0x302, 128)
     );
     let read = XenSysctlReadconsole {
         buffer: BUFFER,
