@@ -8,7 +8,8 @@ use core::sync::atomic::{AtomicU16, Ordering::SeqCst};
 use rexen_abi::errno::Errno;
 use rexen_core::domain::{Domain, DomainPolicy, DomainSpec, Parts, SavedContext, Vcpu};
 use rexen_core::hypercall::{self, Machine};
-use rexen_core::policy::cpuid::{CpuidPolicy, Extent, HostCpuid, TscView};
+use rexen_core::policy::CpuPolicies;
+use rexen_core::policy::cpuid::{Extent, HostCpuid, TscView};
 use rexen_core::policy::cr;
 use rexen_core::policy::ioports::{DomainPorts, OwnedPorts};
 use rexen_core::policy::msr::VcpuMsrState;
@@ -65,7 +66,7 @@ pub fn create(spec: &DomainSpec) -> Result<Arc<Domain>, Errno> {
         unmake(&domain);
         return Err(e);
     }
-    HW.show_wall_clock(&domain);
+    HW.update_wall_clock(&domain);
     Ok(domain)
 }
 
@@ -219,12 +220,22 @@ impl HostCpuid for Cpuid {
     }
 }
 
+/// What the processor says, and what domains may see of it.
+pub fn policies() -> &'static CpuPolicies {
+    static POLICIES: Once<CpuPolicies, Relax> = Once::new();
+    POLICIES.call_once(|| CpuPolicies::collect(&Cpuid, &platform().options.cpuid, features().xsave))
+}
+
 /// What a domain's processor is like.
 fn policy(is_privileged: bool) -> DomainPolicy {
-    static HOST: Once<CpuidPolicy, Relax> = Once::new();
-    let host = HOST.call_once(|| CpuidPolicy::collect(&Cpuid));
-    let option = &platform().options.cpuid;
-    let cpuid = host.for_pv(Extent::Default, option, is_privileged, features().xsave);
+    let cpuid = if is_privileged {
+        let option = &platform().options.cpuid;
+        policies()
+            .raw
+            .for_pv(Extent::Default, option, true, features().xsave)
+    } else {
+        policies().pv_default.clone()
+    };
     let scale = timer::clock().scale;
     let khz = timer::tsc_khz() as u32;
     let tsc = TscView {

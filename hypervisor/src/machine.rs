@@ -19,6 +19,7 @@ use rexen_core::evtchn::{DwordIndex, QwordIndex, SharedFrames};
 use rexen_core::frame::{Buddy, FrameTable, Pool};
 use rexen_core::hypercall::{Machine, MsiRequest, PowerAction, SegmentBase};
 use rexen_core::options::LogLevel;
+use rexen_core::policy::CpuPolicies;
 use rexen_core::pvmmu::{IoAccess, IoPolicy, MmuHost, TableAccess, Tlb};
 use rexen_core::sched::Scheduler;
 use rexen_core::sync::Mutex;
@@ -176,20 +177,6 @@ fn free_dropped_now() {
 }
 
 impl Hw {
-    /// Puts the wall clock into the domain's shared_info.
-    pub fn show_wall_clock(&self, domain: &Domain) {
-        let clock = WALL_CLOCK.lock();
-        let (sec, nsec) = *clock;
-        let at = |offset| self.word32(domain.shared_info, DwordIndex::at_byte(offset));
-        let version = at(shared_info_offset::WC_VERSION);
-        let start = version.load(Relaxed) | 1;
-        version.store(start, SeqCst);
-        at(shared_info_offset::WC_SEC).store(sec as u32, SeqCst);
-        at(shared_info_offset::WC_NSEC).store(nsec, SeqCst);
-        at(shared_info_offset::WC_SEC_HI).store((sec >> 32) as u32, SeqCst);
-        version.store(start.wrapping_add(1), SeqCst);
-    }
-
     /// All machine frames.
     #[inline]
     pub fn frame_table(&self) -> FrameTable<'static> {
@@ -277,7 +264,12 @@ impl Tlb for Hw {
 impl IoPolicy for Hw {
     fn io_access(&self, domain: DomId, mfn: Mfn) -> IoAccess {
         if domain != DomId::DOM0 {
-            return IoAccess::Refused;
+            let given = |d: &Domain| d.control.io_memory.lock().contains(mfn.0);
+            return if self.with_domain(domain, given) == Some(true) {
+                IoAccess::ReadWrite
+            } else {
+                IoAccess::Refused
+            };
         }
         if mfn == Mfn(0xfee00) {
             return IoAccess::Refused;
@@ -487,10 +479,22 @@ impl Machine for Hw {
             }
         });
     }
+    fn update_wall_clock(&self, domain: &Domain) {
+        let (sec, nsec) = *WALL_CLOCK.lock();
+        let sec = sec.wrapping_add_signed(domain.control.time_offset.load(Relaxed));
+        let at = |offset| self.word32(domain.shared_info, DwordIndex::at_byte(offset));
+        let version = at(shared_info_offset::WC_VERSION);
+        let start = version.load(Relaxed) | 1;
+        version.store(start, SeqCst);
+        at(shared_info_offset::WC_SEC).store(sec as u32, SeqCst);
+        at(shared_info_offset::WC_NSEC).store(nsec, SeqCst);
+        at(shared_info_offset::WC_SEC_HI).store((sec >> 32) as u32, SeqCst);
+        version.store(start.wrapping_add(1), SeqCst);
+    }
     fn set_wall_clock(&self, sec: u64, nsec: u32) {
         *WALL_CLOCK.lock() = (sec, nsec);
         for domain in domain::all() {
-            self.show_wall_clock(&domain);
+            self.update_wall_clock(&domain);
         }
     }
 
@@ -635,6 +639,9 @@ impl Machine for Hw {
     }
     fn command_line(&self) -> &str {
         platform().boot.options_text()
+    }
+    fn policies(&self) -> &CpuPolicies {
+        domain::policies()
     }
     fn tsc_khz(&self) -> u32 {
         timer::tsc_khz() as u32

@@ -1,7 +1,8 @@
-//! `public/domctl.h`: what the toolstack asks about one domain. Only the first few structures are here.
+//! `public/domctl.h`: what the toolstack asks about one domain.
 
 use crate::arch_x86::XenArchDomainconfig;
 use crate::plain::{Pad, abi_constants, abi_structs};
+use crate::xen::XenctlBitmap;
 
 abi_constants! {
     "Value of `xen_domctl.interface_version`." u32 {
@@ -134,6 +135,27 @@ abi_constants! {
         XEN_SCHEDULER_ARINC653 = 7,
         XEN_SCHEDULER_RTDS = 8,
         XEN_SCHEDULER_NULL = 9,
+    }
+    "Bit of `xen_domctl_vcpuaffinity.flags`." u32 {
+        XEN_VCPUAFFINITY_HARD = 1 << 0,
+        XEN_VCPUAFFINITY_SOFT = 1 << 1,
+        XEN_VCPUAFFINITY_FORCE = 1 << 2,
+    }
+    "Value of `xen_domctl_shadow_op.op`." u32 {
+        XEN_DOMCTL_SHADOW_OP_OFF = 0,
+        XEN_DOMCTL_SHADOW_OP_ENABLE_TEST = 1,
+        XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY = 2,
+        XEN_DOMCTL_SHADOW_OP_CLEAN = 11,
+        XEN_DOMCTL_SHADOW_OP_PEEK = 12,
+        XEN_DOMCTL_SHADOW_OP_GET_ALLOCATION = 30,
+        XEN_DOMCTL_SHADOW_OP_SET_ALLOCATION = 31,
+        XEN_DOMCTL_SHADOW_OP_ENABLE = 32,
+    }
+    "Value of `xen_domctl_scheduler_op.cmd`." u32 {
+        XEN_DOMCTL_SCHEDOP_putinfo = 0,
+        XEN_DOMCTL_SCHEDOP_getinfo = 1,
+        XEN_DOMCTL_SCHEDOP_putvcpuinfo = 2,
+        XEN_DOMCTL_SCHEDOP_getvcpuinfo = 3,
     }
     "Value of `xen_domctl_sendtrigger.trigger`." u32 {
         XEN_DOMCTL_SENDTRIGGER_NMI = 0,
@@ -276,5 +298,218 @@ abi_structs! {
     pub struct XenDomctlAddressSize: "struct xen_domctl_address_size", 4, align 4 {
         /// 32 or 64.
         pub size: u32,
+    }
+    /// Argument of `XEN_DOMCTL_setvcpuaffinity` and `XEN_DOMCTL_getvcpuaffinity`.
+    pub struct XenDomctlVcpuaffinity: "struct xen_domctl_vcpuaffinity", 40, align 8 {
+        /// In: which vcpu.
+        pub vcpu: u32,
+        /// In: `XEN_VCPUAFFINITY_*`.
+        pub flags: u32,
+        /// Where it may run. Set: in and out, out the effective one.
+        pub cpumap_hard: XenctlBitmap,
+        /// Where it had better run, likewise.
+        pub cpumap_soft: XenctlBitmap,
+    }
+
+    /// Argument of `XEN_DOMCTL_shadow_op`.
+    pub struct XenDomctlShadowOp: "struct xen_domctl_shadow_op", 40, align 8 {
+        /// `XEN_DOMCTL_SHADOW_OP_*`.
+        pub op: u32,
+        /// Flags of the operation.
+        pub mode: u32,
+        /// MiB of shadow memory.
+        pub mb: u32,
+        /// Guest pointer to a bitmap of pages.
+        pub dirty_bitmap: u64,
+        /// Pages that the bitmap has room for.
+        pub pages: u64,
+        /// Out: faults, and dirty pages.
+        pub stats: [u32; 2],
+    }
+
+    /// A domain's parameters for `XEN_SCHEDULER_CREDIT`.
+    pub struct XenDomctlSchedCredit: "struct xen_domctl_sched_credit", 4, align 2 {
+        /// Share against other domains; 0 in a put: as it is.
+        pub weight: u16,
+        /// Most percent of a CPU, 0 for no limit; all ones in a put: as it is.
+        pub cap: u16,
+    }
+
+    /// Argument of `XEN_DOMCTL_scheduler_op`.
+    pub struct XenDomctlSchedulerOp: "struct xen_domctl_scheduler_op", 24, align 8 {
+        /// `XEN_SCHEDULER_*`: whose parameters the caller means.
+        pub sched_id: u32,
+        /// `XEN_DOMCTL_SCHEDOP_*`.
+        pub cmd: u32,
+        /// The parameters; for credit, the start is a [`XenDomctlSchedCredit`].
+        pub u: [u64; 2],
+    }
+
+    /// Argument of `XEN_DOMCTL_setdomainhandle`.
+    pub struct XenDomctlSetdomainhandle: "struct xen_domctl_setdomainhandle", 16, align 1 {
+        /// UUID.
+        pub handle: [u8; 16],
+    }
+
+    /// Argument of `XEN_DOMCTL_setdebugging`.
+    pub struct XenDomctlSetdebugging: "struct xen_domctl_setdebugging", 1, align 1 {
+        /// Nonzero: a debugger attaches.
+        pub enable: u8,
+    }
+
+    /// Argument of `XEN_DOMCTL_irq_permission`.
+    pub struct XenDomctlIrqPermission: "struct xen_domctl_irq_permission", 8, align 4 {
+        /// Which interrupt.
+        pub pirq: u32,
+        /// Nonzero allows it.
+        pub allow_access: u8,
+        /// Unused.
+        pub pad: Pad<3> = "pad",
+    }
+
+    /// Argument of `XEN_DOMCTL_iomem_permission`.
+    pub struct XenDomctlIomemPermission: "struct xen_domctl_iomem_permission", 24, align 8 {
+        /// First frame.
+        pub first_mfn: u64,
+        /// How many.
+        pub nr_mfns: u64,
+        /// Nonzero allows them.
+        pub allow_access: u8,
+    }
+
+    /// Argument of `XEN_DOMCTL_ioport_permission`.
+    pub struct XenDomctlIoportPermission: "struct xen_domctl_ioport_permission", 12, align 4 {
+        /// First port.
+        pub first_port: u32,
+        /// How many.
+        pub nr_ports: u32,
+        /// Nonzero allows them.
+        pub allow_access: u8,
+    }
+
+    /// Argument of `XEN_DOMCTL_hypercall_init`.
+    pub struct XenDomctlHypercallInit: "struct xen_domctl_hypercall_init", 8, align 8 {
+        /// The frame to fill.
+        pub gmfn: u64,
+    }
+
+    /// Argument of `XEN_DOMCTL_settimeoffset`.
+    pub struct XenDomctlSettimeoffset: "struct xen_domctl_settimeoffset", 8, align 8 {
+        /// The domain's clock minus UTC.
+        pub time_offset_seconds: i64,
+    }
+
+    /// Argument of `XEN_DOMCTL_sendtrigger`.
+    pub struct XenDomctlSendtrigger: "struct xen_domctl_sendtrigger", 8, align 4 {
+        /// `XEN_DOMCTL_SENDTRIGGER_*`.
+        pub trigger: u32,
+        /// Which vcpu.
+        pub vcpu: u32,
+    }
+
+    /// Argument of `XEN_DOMCTL_subscribe`.
+    pub struct XenDomctlSubscribe: "struct xen_domctl_subscribe", 4, align 4 {
+        /// The domain's port to notify when it has suspended.
+        pub port: u32,
+    }
+
+    /// Argument of `XEN_DOMCTL_set_ext_vcpucontext` and `XEN_DOMCTL_get_ext_vcpucontext`.
+    pub struct XenDomctlExtVcpucontext: "struct xen_domctl_ext_vcpucontext", 64, align 8 {
+        /// In: which vcpu.
+        pub vcpu: u32,
+        /// Bytes of this structure that are meant.
+        pub size: u32,
+        /// Entry point for SYSCALL from 32-bit code.
+        pub syscall32_callback_eip: u64,
+        /// Entry point for SYSENTER.
+        pub sysenter_callback_eip: u64,
+        /// Its selector.
+        pub syscall32_callback_cs: u16,
+        /// Its selector.
+        pub sysenter_callback_cs: u16,
+        /// Nonzero: masks events.
+        pub syscall32_disables_events: u8,
+        /// Nonzero: masks events.
+        pub sysenter_disables_events: u8,
+        /// Machine-check capabilities.
+        pub mcg_cap: u64,
+        /// Machine-check banks' second control registers, and padding.
+        pub mci_ctl2: [u64; 3] = "",
+    }
+
+    /// Argument of `XEN_DOMCTL_settscinfo` and `XEN_DOMCTL_gettscinfo`.
+    pub struct XenDomctlTscInfo: "struct xen_domctl_tsc_info", 24, align 8 {
+        /// `XEN_CPUID_TSC_MODE_*`.
+        pub tsc_mode: u32,
+        /// Frequency that the guest sees in kHz.
+        pub gtsc_khz: u32,
+        /// How often it was resumed.
+        pub incarnation: u32,
+        /// Unused.
+        pub pad: Pad<4> = "pad",
+        /// Nanoseconds of its life.
+        pub elapsed_nsec: u64,
+    }
+
+    /// Argument of `XEN_DOMCTL_setvcpuextstate` and `XEN_DOMCTL_getvcpuextstate`.
+    pub struct XenDomctlVcpuextstate: "struct xen_domctl_vcpuextstate", 32, align 8 {
+        /// In: which vcpu.
+        pub vcpu: u32,
+        /// Get: states that there can be.
+        pub xfeature_mask: u64,
+        /// Bytes at `buffer`.
+        pub size: u64,
+        /// Guest pointer to XCR0, all bits that XCR0 ever had, and an XSAVE area.
+        pub buffer: u64,
+    }
+
+    /// One register of `XEN_DOMCTL_get_vcpu_msrs`.
+    pub struct XenDomctlVcpuMsr: "struct xen_domctl_vcpu_msr", 16, align 8 {
+        /// Its number.
+        pub index: u32,
+        /// Must be zero.
+        pub reserved: u32,
+        /// Its value.
+        pub value: u64,
+    }
+
+    /// Argument of `XEN_DOMCTL_get_vcpu_msrs` and `XEN_DOMCTL_set_vcpu_msrs`.
+    pub struct XenDomctlVcpuMsrs: "struct xen_domctl_vcpu_msrs", 16, align 8 {
+        /// In: which vcpu.
+        pub vcpu: u32,
+        /// Entries of the list.
+        pub msr_count: u32,
+        /// Guest pointer to [`XenDomctlVcpuMsr`]s.
+        pub msrs: u64,
+    }
+
+    /// Argument of `XEN_DOMCTL_set_virq_handler`.
+    pub struct XenDomctlSetVirqHandler: "struct xen_domctl_set_virq_handler", 4, align 4 {
+        /// Which VIRQ the domain shall get.
+        pub virq: u32,
+    }
+
+    /// Argument of `XEN_DOMCTL_setnodeaffinity` and `XEN_DOMCTL_getnodeaffinity`.
+    pub struct XenDomctlNodeaffinity: "struct xen_domctl_nodeaffinity", 16, align 8 {
+        /// The nodes.
+        pub nodemap: XenctlBitmap,
+    }
+
+    /// Argument of `XEN_DOMCTL_set_cpu_policy` and `XEN_DOMCTL_get_cpu_policy`.
+    pub struct XenDomctlCpuPolicy: "struct xen_domctl_cpu_policy", 40, align 8 {
+        /// Entries of `leaves`.
+        pub nr_leaves: u32,
+        /// Entries of `msrs`.
+        pub nr_msrs: u32,
+        /// Guest pointer to `XenCpuidLeaf`s.
+        pub leaves: u64,
+        /// Guest pointer to `XenMsrEntry`s.
+        pub msrs: u64,
+        /// Out: the leaf that was refused.
+        pub err_leaf: u32,
+        /// Out: its subleaf.
+        pub err_subleaf: u32,
+        /// Out: the MSR that was refused.
+        pub err_msr: u32,
     }
 }

@@ -35,6 +35,7 @@ pub enum Errno {
     EMSGSIZE = 90,
     EOPNOTSUPP = 95,
     EADDRINUSE = 98,
+    ENOBUFS = 105,
     ENOTCONN = 107,
     ETIMEDOUT = 110,
 }

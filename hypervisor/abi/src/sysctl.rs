@@ -1,6 +1,7 @@
-//! `public/sysctl.h`: what the toolstack asks of the hypervisor as a whole. Only the first few structures are here.
+//! `public/sysctl.h`: what the toolstack asks of the hypervisor as a whole.
 
 use crate::plain::{Pad, abi_constants, abi_structs};
+use crate::xen::XenctlBitmap;
 
 abi_constants! {
     "Value of `xen_sysctl.interface_version`." u32 {
@@ -45,6 +46,48 @@ abi_constants! {
         XEN_SYSCTL_PHYSCAP_vpmu = 1 << 7,
         XEN_SYSCTL_PHYSCAP_gnttab_v1 = 1 << 8,
         XEN_SYSCTL_PHYSCAP_gnttab_v2 = 1 << 9,
+    }
+    "No node: nobody knows." u32 {
+        XEN_INVALID_NODE_ID = 0xffff_ffff,
+    }
+    "Value of `xen_sysctl_cpupool_op.op`." u32 {
+        XEN_SYSCTL_CPUPOOL_OP_CREATE = 1,
+        XEN_SYSCTL_CPUPOOL_OP_DESTROY = 2,
+        XEN_SYSCTL_CPUPOOL_OP_INFO = 3,
+        XEN_SYSCTL_CPUPOOL_OP_ADDCPU = 4,
+        XEN_SYSCTL_CPUPOOL_OP_RMCPU = 5,
+        XEN_SYSCTL_CPUPOOL_OP_MOVEDOMAIN = 6,
+        XEN_SYSCTL_CPUPOOL_OP_FREEINFO = 7,
+    }
+    "Any pool, for `xen_sysctl_cpupool_op`." u32 {
+        XEN_SYSCTL_CPUPOOL_PAR_ANY = 0xffff_ffff,
+    }
+    "Value of `xen_sysctl_scheduler_op.cmd`." u32 {
+        XEN_SYSCTL_SCHEDOP_putinfo = 0,
+        XEN_SYSCTL_SCHEDOP_getinfo = 1,
+    }
+    "Bound of `xen_sysctl_credit_schedule`'s members." u32 {
+        XEN_SYSCTL_CSCHED_TSLICE_MAX = 1000,
+        XEN_SYSCTL_CSCHED_TSLICE_MIN = 1,
+        XEN_SYSCTL_SCHED_RATELIMIT_MAX = 500_000,
+        XEN_SYSCTL_SCHED_RATELIMIT_MIN = 100,
+        XEN_SYSCTL_CSCHED_MGR_DLY_MAX_US = 100_000,
+    }
+    "Value of `xen_sysctl_cpu_featureset.index`." u32 {
+        XEN_SYSCTL_cpu_featureset_raw = 0,
+        XEN_SYSCTL_cpu_featureset_host = 1,
+        XEN_SYSCTL_cpu_featureset_pv = 2,
+        XEN_SYSCTL_cpu_featureset_hvm = 3,
+        XEN_SYSCTL_cpu_featureset_pv_max = 4,
+        XEN_SYSCTL_cpu_featureset_hvm_max = 5,
+    }
+    "Value of `xen_sysctl_cpu_policy.index`." u32 {
+        XEN_SYSCTL_cpu_policy_raw = 0,
+        XEN_SYSCTL_cpu_policy_host = 1,
+        XEN_SYSCTL_cpu_policy_pv_max = 2,
+        XEN_SYSCTL_cpu_policy_hvm_max = 3,
+        XEN_SYSCTL_cpu_policy_pv_default = 4,
+        XEN_SYSCTL_cpu_policy_hvm_default = 5,
     }
 }
 
@@ -164,5 +207,122 @@ abi_structs! {
         pub node: i32,
         /// Out: bytes free.
         pub avail_bytes: u64,
+    }
+    /// Where one pcpu sits, for `XEN_SYSCTL_cputopoinfo`.
+    pub struct XenSysctlCputopo: "struct xen_sysctl_cputopo", 12, align 4 {
+        /// Core.
+        pub core: u32,
+        /// Socket.
+        pub socket: u32,
+        /// NUMA node.
+        pub node: u32,
+    }
+
+    /// Argument of `XEN_SYSCTL_cputopoinfo`.
+    pub struct XenSysctlCputopoinfo: "struct xen_sysctl_cputopoinfo", 16, align 8 {
+        /// In: room in the list. Out: how many there are, or were written.
+        pub num_cpus: u32,
+        /// Guest pointer to [`XenSysctlCputopo`]s.
+        pub cputopo: u64,
+    }
+
+    /// Memory of one node, for `XEN_SYSCTL_numainfo`.
+    pub struct XenSysctlMeminfo: "struct xen_sysctl_meminfo", 16, align 8 {
+        /// Bytes in all.
+        pub memsize: u64,
+        /// Bytes free.
+        pub memfree: u64,
+    }
+
+    /// Argument of `XEN_SYSCTL_numainfo`.
+    pub struct XenSysctlNumainfo: "struct xen_sysctl_numainfo", 24, align 8 {
+        /// In: room in the lists. Out: how many there are, or were written.
+        pub num_nodes: u32,
+        /// Guest pointer to [`XenSysctlMeminfo`]s.
+        pub meminfo: u64,
+        /// Guest pointer to u32 distances, node by node.
+        pub distance: u64,
+    }
+
+    /// Argument of `XEN_SYSCTL_pcitopoinfo`.
+    pub struct XenSysctlPcitopoinfo: "struct xen_sysctl_pcitopoinfo", 24, align 8 {
+        /// In: how many. Out: how many were answered.
+        pub num_devs: u32,
+        /// Guest pointer to `PhysdevPciDevice`s.
+        pub devs: u64,
+        /// Guest pointer to u32 nodes.
+        pub nodes: u64,
+    }
+
+    /// Argument of `XEN_SYSCTL_cpupool_op`.
+    pub struct XenSysctlCpupoolOp: "struct xen_sysctl_cpupool_op", 40, align 8 {
+        /// `XEN_SYSCTL_CPUPOOL_OP_*`.
+        pub op: u32,
+        /// Which pool.
+        pub cpupool_id: u32,
+        /// Its scheduler.
+        pub sched_id: u32,
+        /// A domain to move.
+        pub domid: u32,
+        /// A pcpu to add or remove.
+        pub cpu: u32,
+        /// Out: domains in the pool.
+        pub n_dom: u32,
+        /// Out: pcpus.
+        pub cpumap: XenctlBitmap,
+    }
+
+    /// The parameters of `XEN_SCHEDULER_CREDIT` as a whole.
+    pub struct XenSysctlCreditSchedule: "struct xen_sysctl_credit_schedule", 12, align 4 {
+        /// A turn in milliseconds.
+        pub tslice_ms: u32,
+        /// The least time between switches in microseconds.
+        pub ratelimit_us: u32,
+        /// How long a vcpu is bound to a pcpu by its caches, in microseconds.
+        pub vcpu_migr_delay_us: u32,
+    }
+
+    /// Argument of `XEN_SYSCTL_scheduler_op`.
+    pub struct XenSysctlSchedulerOp: "struct xen_sysctl_scheduler_op", 32, align 8 {
+        /// Which pool.
+        pub cpupool_id: u32,
+        /// `XEN_SCHEDULER_*`.
+        pub sched_id: u32,
+        /// `XEN_SYSCTL_SCHEDOP_*`.
+        pub cmd: u32,
+        /// The parameters; for credit, the start is a [`XenSysctlCreditSchedule`].
+        pub u: [u64; 2],
+    }
+
+    /// Answer of `XEN_SYSCTL_get_cpu_levelling_caps`.
+    pub struct XenSysctlCpuLevellingCaps: "struct xen_sysctl_cpu_levelling_caps", 4, align 4 {
+        /// What of CPUID can be hidden from user space.
+        pub caps: u32,
+    }
+
+    /// Argument of `XEN_SYSCTL_get_cpu_featureset`.
+    pub struct XenSysctlCpuFeatureset: "struct xen_sysctl_cpu_featureset", 16, align 8 {
+        /// `XEN_SYSCTL_cpu_featureset_*`.
+        pub index: u32,
+        /// In: room for words. Out: how many there are, or were written.
+        pub nr_features: u32,
+        /// Guest pointer to u32 words.
+        pub features: u64,
+    }
+
+    /// Argument of `XEN_SYSCTL_get_cpu_policy`.
+    pub struct XenSysctlCpuPolicy: "struct xen_sysctl_cpu_policy", 32, align 8 {
+        /// `XEN_SYSCTL_cpu_policy_*`.
+        pub index: u32,
+        /// In: room in `leaves`. Out: how many there can be, or were written.
+        pub nr_leaves: u32,
+        /// The same of `msrs`.
+        pub nr_msrs: u32,
+        /// Must be zero.
+        pub reserved: u32 = "_rsvd",
+        /// Guest pointer to `XenCpuidLeaf`s.
+        pub leaves: u64,
+        /// Guest pointer to `XenMsrEntry`s.
+        pub msrs: u64,
     }
 }

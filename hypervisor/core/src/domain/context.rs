@@ -13,6 +13,9 @@ const FPU_BYTES: usize = 4096;
 pub struct FpuArea(pub [u8; FPU_BYTES]);
 
 impl FpuArea {
+    /// Bytes of it.
+    pub const SIZE: usize = FPU_BYTES;
+
     /// The state of a CPU after reset: all zero but the control words (FCW 0x37f, MXCSR 0x1f80).
     pub fn new() -> Self {
         let mut bytes = [0; FPU_BYTES];

@@ -2,12 +2,10 @@
 
 use alloc::sync::Arc;
 
-use spin::once::Once;
-
 use crate::policy::cpuid::{CpuidPolicy, TscView, Vendor};
 use crate::policy::cr;
 use crate::policy::msr::VcpuMsrState;
-use crate::sync::{Mutex, Relax};
+use crate::sync::{Mutex, Once};
 
 /// What a domain's CPUID policy means for its registers, computed once.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +66,7 @@ pub struct Settled;
 /// A domain's policy: the toolstack changes it until the domain runs, and from then on reading it takes no lock.
 pub struct PolicyCell {
     draft: Mutex<Arc<DomainPolicy>>,
-    settled: Once<Arc<DomainPolicy>, Relax>,
+    settled: Once<Arc<DomainPolicy>>,
 }
 
 impl PolicyCell {

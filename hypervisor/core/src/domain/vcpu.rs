@@ -94,7 +94,10 @@ impl VcpuFlags {
     /// Its domain is being destroyed.
     pub const DYING: u32 = 256;
     /// What keeps it from running until another vcpu says so.
-    pub const OFFLINE: u32 = Self::DOWN | Self::SHUT_DOWN | Self::PAUSED | Self::DYING;
+    /// The toolstack wants to look at its registers: it is to get off its CPU.
+    pub const HELD: u32 = 512;
+    /// What keeps it from running until another vcpu says so.
+    pub const OFFLINE: u32 = Self::DOWN | Self::SHUT_DOWN | Self::PAUSED | Self::DYING | Self::HELD;
 }
 
 /// A virtual CPU.

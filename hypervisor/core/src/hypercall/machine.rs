@@ -7,6 +7,7 @@ use rexen_abi::errno::Errno;
 use crate::domain::{Domain, DomainSpec, Vcpu};
 use crate::evtchn::SharedFrames;
 use crate::frame::{FrameTable, MemoryFigures, Pool};
+use crate::policy::CpuPolicies;
 use crate::pvmmu::MmuHost;
 use crate::sched::Scheduler;
 use crate::sync::Mutex;
@@ -113,6 +114,8 @@ pub trait Machine: MmuHost + SharedFrames + Sync + Sized {
     fn update_time(&self, vcpu: &Vcpu);
     /// Writes the runstate area of `vcpu`, if it has one.
     fn update_runstate_area(&self, vcpu: &Vcpu);
+    /// Gives `domain` the wall clock, with its own offset.
+    fn update_wall_clock(&self, domain: &Domain);
     /// Wall clock at time 0, in seconds and nanoseconds of UTC; sets it everywhere.
     fn set_wall_clock(&self, sec: u64, nsec: u32);
 
@@ -161,6 +164,8 @@ pub trait Machine: MmuHost + SharedFrames + Sync + Sized {
     fn power(&self, action: PowerAction);
     /// The hypervisor's command line.
     fn command_line(&self) -> &str;
+    /// What the processor says, and what domains may see of it.
+    fn policies(&self) -> &CpuPolicies;
     /// kHz of the TSC.
     fn tsc_khz(&self) -> u32;
 

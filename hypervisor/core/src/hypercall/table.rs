@@ -11,9 +11,8 @@ use rexen_abi::xen::*;
 
 use super::authority::Control;
 use super::handlers::{
-    callbacks, console_io, control, cpu, domctl, event_channel_op, grant_table_op, memory_op,
-    mmu_update, mmuext_op, multicall, physdev_op, platform_op, sched_op, set_gdt, vcpu_op,
-    xen_version,
+    callbacks, console_io, cpu, domctl, event_channel_op, grant_table_op, memory_op, mmu_update,
+    mmuext_op, multicall, physdev_op, platform_op, sched_op, set_gdt, sysctl, vcpu_op, xen_version,
 };
 use super::{Call, Machine, Outcome};
 
@@ -102,7 +101,7 @@ hypercalls! {
     __HYPERVISOR_event_channel_op "event_channel_op": everyone event_channel_op::event_channel_op, "Ports.";
     __HYPERVISOR_physdev_op "physdev_op": everyone physdev_op::physdev_op, "Physical interrupts and devices.";
     __HYPERVISOR_hvm_op "hvm_op": nobody Errno::ENOSYS, "Hardware-assisted guests: none.";
-    __HYPERVISOR_sysctl "sysctl": dom0 control::sysctl, "The toolstack's view of the machine.";
+    __HYPERVISOR_sysctl "sysctl": dom0 sysctl::sysctl, "The toolstack's view of the machine.";
     __HYPERVISOR_domctl "domctl": dom0 domctl::domctl, "The toolstack's view of a domain.";
     __HYPERVISOR_kexec_op "kexec_op": nobody Errno::ENOSYS, "Crash kernels: none.";
     __HYPERVISOR_tmem_op "tmem_op": nobody Errno::ENOSYS, "Gone from Xen too.";

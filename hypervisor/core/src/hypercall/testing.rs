@@ -16,7 +16,9 @@ use crate::frame::{Buddy, FrameInfo, FrameTable, Pool};
 use crate::hypercall::{
     Call, Machine, MsiRequest, Outcome, PowerAction, SegmentBase, furnish, table,
 };
+use crate::policy::CpuPolicies;
 use crate::policy::cpuid::{CpuidPolicy, HostCpuid, Regs, TscView};
+use crate::policy::features::CpuidOption;
 use crate::policy::ioports::DomainPorts;
 use crate::policy::msr::VcpuMsrState;
 use crate::pvmmu::{DomainMm, IoAccess, IoPolicy, MmState, MmuHost, TableAccess, Tlb, check_world};
@@ -67,6 +69,7 @@ pub enum Asked {
     ShutDown(u32),
     Power(PowerAction),
     Clock(u64, u32),
+    DomainClock(DomId),
     SetupGsi(u32, bool, bool),
     Bind(Pirq),
     Unbind(Pirq),
@@ -94,6 +97,7 @@ pub struct Fake {
     pub m2p: Mutex<BTreeMap<u64, u64>>,
     pub bugs: Mutex<Vec<(&'static str, Mfn)>>,
     pub input: Mutex<Vec<u8>>,
+    pub policies: CpuPolicies,
     sched: RoundRobin,
 }
 
@@ -137,6 +141,7 @@ impl Fake {
             m2p: Mutex::default(),
             bugs: Mutex::default(),
             input: Mutex::default(),
+            policies: CpuPolicies::collect(&Cpu, &CpuidOption::default(), true),
             sched: RoundRobin::new(),
         };
         (0..2).for_each(|cpu| fake.sched.cpu_online(CpuId(cpu)));
@@ -516,6 +521,9 @@ impl Machine for Fake {
     }
     fn update_time(&self, _: &Vcpu) {}
     fn update_runstate_area(&self, _: &Vcpu) {}
+    fn update_wall_clock(&self, domain: &Domain) {
+        self.ask(Asked::DomainClock(domain.id));
+    }
     fn set_wall_clock(&self, sec: u64, nsec: u32) {
         self.ask(Asked::Clock(sec, nsec));
     }
@@ -589,6 +597,9 @@ impl Machine for Fake {
     }
     fn command_line(&self) -> &str {
         "console=com1"
+    }
+    fn policies(&self) -> &CpuPolicies {
+        &self.policies
     }
     fn tsc_khz(&self) -> u32 {
         1_000_000

@@ -3,41 +3,63 @@
 //! Asked after the guest's own check (`emulate::io`). A refused port is no fault: reads give ones, writes vanish.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::ops::RangeInclusive;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// A set of I/O ports. Empty sets, as unprivileged domains have, take no memory.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+use crate::sync::Once;
+
+/// Words of 64 ports each.
+const WORDS: usize = 1024;
+
+/// A set of I/O ports, which may change while it is asked. Empty sets, as unprivileged domains have, take no memory.
+#[derive(Debug, Default)]
 pub struct PortSet {
-    words: Option<Box<[u64; 1024]>>,
+    words: Once<Box<[AtomicU64]>>,
 }
 
-impl PortSet {
-    /// No port.
-    pub const EMPTY: PortSet = PortSet { words: None };
+/// No memory for a set of ports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NoMemory;
 
+impl PortSet {
     /// Every port.
     pub fn all() -> Self {
-        PortSet {
-            words: Some(Box::new([u64::MAX; 1024])),
-        }
+        let words = Once::new();
+        words.call_once(|| (0..WORDS).map(|_| AtomicU64::new(u64::MAX)).collect());
+        PortSet { words }
     }
 
     /// Adds ports.
-    pub fn allow(&mut self, ports: RangeInclusive<u16>) {
-        let words = self.words.get_or_insert_with(|| Box::new([0; 1024]));
+    ///
+    /// # Errors
+    /// [`NoMemory`].
+    pub fn try_allow(&self, ports: RangeInclusive<u16>) -> Result<(), NoMemory> {
+        let words = match self.words.get() {
+            Some(words) => words,
+            None => {
+                let mut words = Vec::new();
+                words.try_reserve_exact(WORDS).map_err(|_| NoMemory)?;
+                words.resize_with(WORDS, || AtomicU64::new(0));
+                self.words.call_once(|| words.into_boxed_slice())
+            }
+        };
         for port in ports {
-            if let Some(word) = words.get_mut(usize::from(port >> 6)) {
-                *word |= 1 << (port & 63);
+            if let Some(word) = words.get(usize::from(port >> 6)) {
+                word.fetch_or(1 << (port & 63), Relaxed);
             }
         }
+        Ok(())
     }
 
     /// Removes ports.
-    pub fn deny(&mut self, ports: RangeInclusive<u16>) {
-        let Some(words) = &mut self.words else { return };
+    pub fn deny(&self, ports: RangeInclusive<u16>) {
+        let Some(words) = self.words.get() else {
+            return;
+        };
         for port in ports {
-            if let Some(word) = words.get_mut(usize::from(port >> 6)) {
-                *word &= !(1 << (port & 63));
+            if let Some(word) = words.get(usize::from(port >> 6)) {
+                word.fetch_and(!(1 << (port & 63)), Relaxed);
             }
         }
     }
@@ -45,12 +67,12 @@ impl PortSet {
     /// Whether the set has `port`.
     #[inline]
     pub fn contains(&self, port: u16) -> bool {
-        let Some(words) = &self.words else {
+        let Some(words) = self.words.get() else {
             return false;
         };
         words
             .get(usize::from(port >> 6))
-            .is_some_and(|word| word >> (port & 63) & 1 != 0)
+            .is_some_and(|word| word.load(Relaxed) >> (port & 63) & 1 != 0)
     }
 
     /// Whether the set has all of `size` ports (1, 2 or 4) from `port` on.
@@ -70,8 +92,8 @@ impl PortSet {
     /// Whether the set has any port.
     pub fn is_empty(&self) -> bool {
         self.words
-            .as_ref()
-            .is_none_or(|words| words.iter().all(|word| *word == 0))
+            .get()
+            .is_none_or(|words| words.iter().all(|word| word.load(Relaxed) == 0))
     }
 }
 
@@ -114,7 +136,7 @@ pub enum PortAccess {
 }
 
 /// A domain's ports.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct DomainPorts {
     /// Ports reached natively. Those that are answered here are not in it.
     pub allowed: PortSet,
@@ -125,7 +147,7 @@ pub struct DomainPorts {
 impl DomainPorts {
     /// Domain 0's: everything but what the hypervisor owns or emulates.
     pub fn hardware(owned: &OwnedPorts) -> Self {
-        let mut allowed = PortSet::all();
+        let allowed = PortSet::all();
         for ports in PIC.into_iter().chain([PIT, SPEAKER, RTC, PCI_DATA]) {
             allowed.deny(ports);
         }

@@ -3,9 +3,9 @@
 //! The hypervisor spins with interrupts off. A CPU that spins must still answer the TLB-flush requests of the CPU that
 //! holds the lock, or both wait for ever: the relax hook does that. `docs/locking.md` has the lock order.
 
-use spin::{Once, RelaxStrategy};
+use spin::RelaxStrategy;
 
-static RELAX: Once<fn()> = Once::new();
+static RELAX: spin::Once<fn()> = spin::Once::new();
 
 /// Sets what a waiting CPU does on each turn of a lock's loop. The first caller wins.
 pub fn set_relax_hook(hook: fn()) {
@@ -29,5 +29,7 @@ impl RelaxStrategy for Relax {
 pub type Mutex<T> = spin::mutex::SpinMutex<T, Relax>;
 /// What a locked [`Mutex`] gives.
 pub type MutexGuard<'a, T> = spin::mutex::SpinMutexGuard<'a, T, Relax>;
+/// A cell that is filled once.
+pub type Once<T> = spin::once::Once<T, Relax>;
 /// A spinning lock with many readers or one writer.
 pub type RwLock<T> = spin::rwlock::RwLock<T, Relax>;

@@ -1,6 +1,7 @@
 //! What several handlers do with their arguments.
 
 use rexen_abi::errno::Errno;
+use rexen_abi::xen::XenctlBitmap;
 
 use crate::domain::Domain;
 use crate::hypercall::{Call, Machine, authority};
@@ -111,6 +112,55 @@ pub fn all_vcpus(domain: &Domain) -> u64 {
         n if n >= 64 => u64::MAX,
         n => (1 << n) - 1,
     }
+}
+
+/// All CPUs that are up, as a bitmap.
+pub fn online_cpus<M: Machine>(m: &M) -> u64 {
+    match m.nr_cpus() {
+        n if n >= 64 => u64::MAX,
+        n => (1 << n) - 1,
+    }
+}
+
+/// Most bytes of a toolstack's bitmap.
+const MAX_BITMAP: u32 = 1024;
+
+/// Reads a toolstack's bitmap: the first 64 bits of it; those beyond its end are zero.
+///
+/// # Errors
+/// EFAULT.
+pub fn read_bitmap<M: Machine>(call: &Call<'_, M>, map: &XenctlBitmap) -> Result<u64, Errno> {
+    let mut bytes = [0; 8];
+    let len = map.nr_bits.div_ceil(8).min(8) as usize;
+    call.m
+        .copy_in(map.bitmap, bytes.get_mut(..len).unwrap_or_default())?;
+    let known = 1u64
+        .checked_shl(map.nr_bits)
+        .map_or(u64::MAX, |end| end - 1);
+    Ok(u64::from_le_bytes(bytes) & known)
+}
+
+/// Fills a toolstack's bitmap: its first 64 bits with `value`, the rest with zeroes.
+///
+/// # Errors
+/// E2BIG: no bitmap is so long. EFAULT.
+pub fn write_bitmap<M: Machine>(
+    call: &Call<'_, M>,
+    map: &XenctlBitmap,
+    value: u64,
+) -> Result<(), Errno> {
+    let len = map.nr_bits.div_ceil(8);
+    if len > MAX_BITMAP {
+        return Err(Errno::E2BIG);
+    }
+    let mut value = value;
+    for at in (0..len).step_by(8) {
+        let bytes = value.to_le_bytes();
+        let piece = bytes.get(..(len - at).min(8) as usize).unwrap_or(&bytes);
+        call.m.copy_out(element(map.bitmap, at.into(), 1), piece)?;
+        value = 0;
+    }
+    Ok(())
 }
 
 /// The frame whose number is stored in an atomic of a vcpu; 0 is none.

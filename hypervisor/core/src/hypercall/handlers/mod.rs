@@ -10,8 +10,8 @@
 pub(super) mod args;
 pub mod callbacks;
 pub mod console_io;
-pub mod control;
 pub mod cpu;
+mod cpu_policy;
 pub mod domctl;
 pub mod event_channel_op;
 mod grant_admin;
@@ -28,6 +28,7 @@ pub mod physdev_op;
 pub mod platform_op;
 pub mod sched_op;
 pub mod set_gdt;
+pub mod sysctl;
 pub mod vcpu_context;
 pub mod vcpu_op;
 pub mod xen_version;

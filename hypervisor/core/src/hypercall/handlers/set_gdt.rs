@@ -54,7 +54,7 @@ pub(super) fn read_gdt(
 }
 
 /// The frames that a GDT uses.
-fn frames(gdt: &Gdt) -> &[Mfn] {
+pub(super) fn frames(gdt: &Gdt) -> &[Mfn] {
     gdt.frames
         .get(..gdt.entries.div_ceil(PER_PAGE) as usize)
         .unwrap_or(&gdt.frames)

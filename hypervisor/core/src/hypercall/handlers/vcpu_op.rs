@@ -7,13 +7,12 @@ use rexen_abi::sched::SHUTDOWN_poweroff;
 use rexen_abi::vcpu::*;
 
 use super::args::low32;
+use super::domctl::send_nmi;
 use super::mmu_update::MmuOrErrno;
 use super::vcpu_context::initialise;
 use crate::domain::{Vcpu, VcpuFlags};
 use crate::evtchn::{VCPU_INFO_BYTES, Virq};
-use crate::hypercall::{
-    Call, Machine, Outcome, block, deliver, raise_virq, shut_down, unblock, wake_for_event,
-};
+use crate::hypercall::{Call, Machine, Outcome, block, deliver, raise_virq, shut_down, unblock};
 use crate::pvmmu::Refs;
 use crate::time::PERIODIC_MIN_NS;
 use crate::units::{EvtchnPort, Mfn, PAGE_SIZE, VcpuId};
@@ -90,11 +89,7 @@ fn others<M: Machine>(call: &Call<'_, M>, cmd: u32, vcpu: &Vcpu, arg: u64) -> Re
             m.timers_changed(vcpu);
         }
         VCPUOP_register_vcpu_info => register_vcpu_info(call, vcpu, &call.read(arg)?)?,
-        VCPUOP_send_nmi => {
-            if vcpu.flags.fetch_or(VcpuFlags::NMI_PENDING, SeqCst) & VcpuFlags::NMI_PENDING == 0 {
-                wake_for_event(m, vcpu);
-            }
-        }
+        VCPUOP_send_nmi => send_nmi(m, vcpu),
         // Only vcpus that are pinned to a CPU could be told.
         VCPUOP_get_physid => return Err(Errno::EINVAL),
         VCPUOP_register_vcpu_time_memory_area => {

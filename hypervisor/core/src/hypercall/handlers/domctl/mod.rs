@@ -2,8 +2,13 @@
 
 mod info;
 mod lifecycle;
+mod memory;
+mod placement;
+mod settings;
+mod vcpu;
 
 pub use info::domain_info;
+pub(super) use vcpu::send_nmi;
 
 use alloc::sync::Arc;
 
@@ -103,6 +108,52 @@ fn act<M: Machine>(call: &Call<'_, M>, _: Control) -> Result<Outcome, Errno> {
             op.answer_domain(call, domain.id)?;
             op.answer(call, &domain_info(call.m, &domain))
         }
+        XEN_DOMCTL_setvcpucontext => return vcpu::set_context(call, &op),
+        XEN_DOMCTL_getvcpucontext => return vcpu::get_context(call, &op),
+        XEN_DOMCTL_setvcpuextstate => return vcpu::set_extstate(call, &op),
+        XEN_DOMCTL_getvcpuextstate => return vcpu::get_extstate(call, &op),
+        XEN_DOMCTL_set_ext_vcpucontext => vcpu::set_ext(call, &op),
+        XEN_DOMCTL_get_ext_vcpucontext => vcpu::get_ext(call, &op),
+        XEN_DOMCTL_set_vcpu_msrs => vcpu::set_msrs(call, &op),
+        XEN_DOMCTL_get_vcpu_msrs => vcpu::get_msrs(call, &op),
+        XEN_DOMCTL_getvcpuinfo => vcpu::info(call, &op),
+        XEN_DOMCTL_sendtrigger => vcpu::trigger(call, &op),
+
+        XEN_DOMCTL_setvcpuaffinity | XEN_DOMCTL_getvcpuaffinity => placement::affinity(call, &op),
+        XEN_DOMCTL_setnodeaffinity => placement::set_nodes(call, &op),
+        XEN_DOMCTL_getnodeaffinity => placement::get_nodes(call, &op),
+        XEN_DOMCTL_scheduler_op => placement::scheduler_op(call, &op),
+
+        XEN_DOMCTL_max_mem => memory::max_mem(call, &op),
+        XEN_DOMCTL_getpageframeinfo3 => memory::frame_types(call, &op),
+        XEN_DOMCTL_hypercall_init => memory::hypercall_page(call, &op),
+        XEN_DOMCTL_shadow_op => memory::shadow_op(call, &op),
+
+        XEN_DOMCTL_setdebugging => settings::set_debugging(call, &op),
+        XEN_DOMCTL_settimeoffset => settings::set_time_offset(call, &op),
+        XEN_DOMCTL_subscribe => settings::subscribe(call, &op),
+        XEN_DOMCTL_set_virq_handler => settings::set_virq_handler(call, &op),
+        XEN_DOMCTL_irq_permission => settings::irq_permission(call, &op),
+        XEN_DOMCTL_iomem_permission => settings::iomem_permission(call, &op),
+        XEN_DOMCTL_ioport_permission => settings::ioport_permission(call, &op),
+        XEN_DOMCTL_gettscinfo => settings::get_tsc(call, &op),
+        XEN_DOMCTL_settscinfo => settings::set_tsc(call, &op),
+        XEN_DOMCTL_get_cpu_policy => settings::get_cpu_policy(call, &op),
+        XEN_DOMCTL_set_cpu_policy => settings::set_cpu_policy(call, &op),
+        // 64-bit guests only.
+        XEN_DOMCTL_set_address_size => match op.domain(call).and(op.arg::<u32>())? {
+            64 => Ok(()),
+            _ => Err(Errno::EINVAL),
+        },
+        XEN_DOMCTL_get_address_size => op.domain(call).and_then(|_| op.answer(call, &64u32)),
+
+        XEN_DOMCTL_setvnumainfo
+        | XEN_DOMCTL_get_paging_mempool_size
+        | XEN_DOMCTL_set_paging_mempool_size => Err(Errno::EOPNOTSUPP),
+        XEN_DOMCTL_assign_device
+        | XEN_DOMCTL_test_assign_device
+        | XEN_DOMCTL_deassign_device
+        | XEN_DOMCTL_get_device_group => Err(Errno::ENODEV),
         _ => Err(Errno::ENOSYS),
     };
     Ok(done.into())
