@@ -7,9 +7,14 @@ use core::arch::asm;
 
 /// Issues hypercall `number`; missing arguments are 0.
 pub fn call<const N: usize>(number: u32, arguments: [u64; N]) -> i64 {
+    call_words(u64::from(number), arguments)
+}
+
+/// Issues a hypercall by all 64 bits of its number; missing arguments are 0.
+pub fn call_words<const N: usize>(number: u64, arguments: [u64; N]) -> i64 {
     let mut words = [0u64; 6];
     words[..N].copy_from_slice(&arguments);
-    let mut rax = u64::from(number);
+    let mut rax = number;
     // SAFETY: what a hypercall changes besides rax, rcx and r11 is memory, and memory counts as clobbered.
     unsafe {
         asm!("syscall", inout("rax") rax, in("rdi") words[0], in("rsi") words[1], in("rdx") words[2],

@@ -4,6 +4,7 @@ pub mod abi;
 pub mod clock;
 pub mod console;
 pub mod control;
+pub mod crew;
 pub mod entry;
 pub mod event;
 pub mod hypercall;
