@@ -26,7 +26,7 @@ use rexen_guests::{abi, crew, entry, event, guest, hypercall, lone::Lone, memory
 
 use arguments::{Arena, Call, Then};
 use calls_memory::{GRANTS, HANDLES};
-use calls_other::{DOMAINS, PORTS, is_domain_0};
+use calls_other::{DOMAINS, PORTS};
 use rng::Rng;
 use world::{FRAMES, KINDS, MFNS};
 
@@ -62,25 +62,9 @@ static ORDER: AtomicU32 = AtomicU32::new(0);
 /// Whether vcpu 1 holds still.
 static IS_STILL: AtomicU32 = AtomicU32::new(0);
 
-/// The number after `name=` on the command line.
-fn option(name: &[u8]) -> Option<u64> {
-    let line = &entry::start_info().cmd_line;
-    let at = line.windows(name.len()).position(|w| w == name)? + name.len();
-    let digits = line[at..].iter().take_while(|b| b.is_ascii_digit());
-    Some(digits.fold(0, |number: u64, digit| {
-        number
-            .wrapping_mul(10)
-            .wrapping_add(u64::from(digit - b'0'))
-    }))
-}
-
 fn main() {
-    for (name, place) in [
-        (&b"seed="[..], &SEED),
-        (b"seconds=", &SECONDS),
-        (b"vcpus=", &WORKERS),
-    ] {
-        if let Some(number) = option(name) {
+    for (name, place) in [("seed", &SEED), ("seconds", &SECONDS), ("vcpus", &WORKERS)] {
+        if let Some(number) = entry::option(name) {
             place.store(number, Relaxed);
         }
     }
@@ -137,7 +121,7 @@ extern "C" fn first() -> ! {
         "FUZZ start seed={} seconds={} vcpus={workers} domain0={}",
         SEED.load(Relaxed),
         SECONDS.load(Relaxed),
-        is_domain_0()
+        entry::is_domain0()
     ));
     let start = clock::now();
     let mut next = start + REPORT_NS;
@@ -204,7 +188,7 @@ fn say(word: &str) {
 
 /// Domain 0 has every reference counted again, while its vcpus do nothing.
 fn recount() {
-    if !is_domain_0() {
+    if !entry::is_domain0() {
         return;
     }
     ORDER.store(1, SeqCst);

@@ -33,6 +33,8 @@ static PRECIOUS: Lone<[u64; 16384]> = Lone::new([0; 16384]);
 /// The guest's first page tables, root first.
 static TABLES: Lone<[u64; 32]> = Lone::new([0; 32]);
 static SPECIAL: Lone<[u64; 8]> = Lone::new([0; 8]);
+/// The guest's own number.
+static SELF: Lone<u64> = Lone::new(0);
 static TOP_ENTRY: Lone<u64> = Lone::new(0);
 static INITIAL_END: Lone<u64> = Lone::new(0);
 
@@ -41,17 +43,27 @@ pub const TOP_SLOT: u64 = 511;
 
 /// Fills the pool; `special` are frames of note that others own.
 pub fn init(special: &[u64]) {
+    SELF.set(entry::option("domid").unwrap_or(0));
     let info = entry::start_info();
+    let first_spare = info.nr_pages.saturating_sub((FRAMES - MAPPED) as u64);
+    let spare = abi::VIRT_BASE + first_spare * memory::PAGE;
+    assert!(
+        spare > entry::entry_stack(),
+        "{} pages are too few for the pool",
+        info.nr_pages
+    );
     let mut end = abi::VIRT_BASE;
-    while memory::pte_of(end) & abi::PTE_P != 0 {
+    while end < spare && memory::pte_of(end) & abi::PTE_P != 0 {
         end += memory::PAGE;
     }
     INITIAL_END.set(end);
-    let first_spare = info.nr_pages - (FRAMES - MAPPED) as u64;
-    assert!(
-        (end - abi::VIRT_BASE) / memory::PAGE < first_spare,
-        "too little memory for the pool"
-    );
+    // The warden maps all memory of a domU: what is to become tables must not be mapped writable.
+    for page in 0..(FRAMES - MAPPED) as u64 {
+        let va = spare + page * memory::PAGE;
+        if memory::pte_of(va) & abi::PTE_P != 0 {
+            hypercall::update_va_mapping(va, 0);
+        }
+    }
     for pfn in 0..first_spare {
         set_precious(memory::mfn_of_pfn(pfn), true);
     }
@@ -230,6 +242,14 @@ pub fn pte(rng: &mut Rng, level: u8) -> u64 {
         flags ^= 1 << (52 + rng.below(12));
     }
     frame << 12 | flags
+}
+
+/// A domain that may be there: numbers are given out one after the other.
+pub fn neighbour(rng: &mut Rng) -> u64 {
+    match rng.chance(20) {
+        true => 0,
+        false => (SELF.get() + rng.below(5)).saturating_sub(2),
+    }
 }
 
 /// An address of the pool, aligned to eight bytes mostly.

@@ -379,7 +379,7 @@ pub fn grant_entry(rng: &mut Rng) {
         false => rng.word() & 0xffff,
     };
     let whom = if rng.chance(60) {
-        rng.below(4)
+        world::neighbour(rng)
     } else {
         domain(rng)
     };
@@ -472,7 +472,11 @@ pub fn grant_table_op(rng: &mut Rng, arena: &mut Arena) -> Call {
     let mut then = Then::Nothing;
     for n in 0..right {
         let op = list + n * size;
-        let whom = if rng.chance(50) { 0 } else { domain(rng) };
+        let whom = if rng.chance(50) {
+            world::neighbour(rng)
+        } else {
+            domain(rng)
+        };
         match number {
             0 => {
                 let (at, flags) = map_place(rng);

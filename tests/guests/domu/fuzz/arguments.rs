@@ -138,7 +138,7 @@ pub fn count(rng: &mut Rng, right: u64) -> u64 {
 pub fn domain(rng: &mut Rng) -> u64 {
     match rng.below(12) {
         0 => 0,
-        1 => rng.below(8),
+        1 => world::neighbour(rng),
         2 => rng.pick(&[0x7ff1, 0x7ff2, 0x7ff3, 0x7ff4, 0x7fff, 0xffff]),
         3 => rng.odd() & 0xffff,
         _ => 0x7ff0,

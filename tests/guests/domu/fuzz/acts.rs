@@ -7,7 +7,6 @@ use rexen_guests::{abi, crew, entry, hypercall, machine, memory};
 
 use crate::arguments::Arena;
 use crate::calls_memory;
-use crate::calls_other::is_domain_0;
 use crate::rng::Rng;
 use crate::world::{self, KINDS, MAPPED, MFNS};
 
@@ -116,7 +115,7 @@ fn port(rng: &mut Rng) -> u64 {
     let is_spared = SPARED
         .iter()
         .any(|range| range.contains(&port) || range.contains(&(port + 3)));
-    if is_domain_0() && (is_spared || port >= 0x500) {
+    if entry::is_domain0() && (is_spared || port >= 0x500) {
         0x80
     } else {
         port

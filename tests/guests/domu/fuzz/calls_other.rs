@@ -14,11 +14,6 @@ pub static PORTS: [AtomicU32; 32] = [const { AtomicU32::new(0) }; 32];
 /// Domains that we made.
 pub static DOMAINS: [AtomicU32; 4] = [const { AtomicU32::new(0) }; 4];
 
-/// Whether this guest is domain 0, which may do what would end the run.
-pub fn is_domain_0() -> bool {
-    entry::start_info().flags & 1 != 0
-}
-
 fn port(rng: &mut Rng) -> u64 {
     match rng.weighted(&[70, 25, 5]) {
         0 => u64::from(PORTS[rng.below(32) as usize].load(Relaxed)),
