@@ -303,7 +303,7 @@ pub fn user(rng: &mut Rng) {
         1 => 0x0b0f_80cd,
         2 => 0xcc,
         3 => 0xf4,
-        4 => 0x0b0f_ec,
+        4 => 0x000b_0fec,
         _ => rng.word() & 0xffff | 0x0b0f_0b0f_0000,
     };
     let at = crew::arena() + 64;

@@ -394,7 +394,7 @@ pub fn grant_entry(rng: &mut Rng) {
             let second = match rng.below(3) {
                 0 => mfn,
                 1 => mfn << 32 | rng.word() & 0x0fff_0fff,
-                _ => (whom & 0xffff) << 0 | rng.below(64) << 32,
+                _ => whom & 0xffff | rng.below(64) << 32,
             };
             let flags = if rng.chance(20) {
                 flags & !3 | 3

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use rexen_guests::{abi, crew, entry, memory};
+use rexen_guests::{abi, crew, memory};
 
 use crate::arguments::{Arena, Call, Then, count, domain, place};
 use crate::clock;
@@ -423,7 +423,7 @@ pub fn on_domain(rng: &mut Rng, arena: &mut Arena) -> Call {
             let op = arena.words([world::entry_of_page(rng), mfn << 12 | 7]);
             Call::new(
                 abi::MMU_UPDATE,
-                [op, 1, 0, whom | rng.below(2) * 0x7ff1 << 16],
+                [op, 1, 0, whom | (rng.below(2) * 0x7ff1) << 16],
             )
         }
     }

@@ -23,5 +23,5 @@ pub fn now() -> u64 {
         0.. => passed << (shift & 31),
         _ => passed >> (shift.unsigned_abs() & 31),
     };
-    system.wrapping_add((u128::from(passed) * u128::from(multiplier) >> 32) as u64)
+    system.wrapping_add(((u128::from(passed) * u128::from(multiplier)) >> 32) as u64)
 }
