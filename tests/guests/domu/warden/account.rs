@@ -12,7 +12,7 @@ const MOST_DOMAINS: usize = 64;
 /// Ports that are looked at.
 const PORTS: u32 = 256;
 /// How long the hypervisor may take to give everything back: Xen frees some of it only when all CPUs have been idle.
-const PATIENCE_NS: u64 = 500_000_000;
+const PATIENCE_NS: u64 = 2_000_000_000;
 
 /// A count of everything.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,12 +38,21 @@ impl Account {
         }
     }
 
-    /// Counts again and again until it is the same as before, or patience ends.
-    pub fn settled(before: &Self) -> Self {
+    /// Whether it is the same as `other`, but for so many free pages.
+    pub fn is_like(&self, other: &Self, slack: u64) -> bool {
+        let same_pages = Self {
+            free_pages: other.free_pages,
+            ..*self
+        };
+        same_pages == *other && self.free_pages.abs_diff(other.free_pages) <= slack
+    }
+
+    /// Counts again and again until it is like before, or patience ends.
+    pub fn settled(before: &Self, slack: u64) -> Self {
         let end = clock::now() + PATIENCE_NS;
         loop {
             let now = Self::now();
-            if now == *before || clock::now() > end {
+            if now.is_like(before, slack) || clock::now() > end {
                 return now;
             }
             super::wait(&[], 1);

@@ -90,14 +90,8 @@ fn domctl<T: Plain>(
 }
 
 impl Domain {
-    /// Creates a domain, paused. `peers` are on its command line; the build goes through `window`.
-    pub fn create(
-        guest: &Guest,
-        image: &Image,
-        console: Window,
-        window: Window,
-        peers: &str,
-    ) -> Result<Self, Failure> {
+    /// Creates a domain, paused and empty.
+    pub fn create(guest: &Guest, console: Window) -> Result<Self, Failure> {
         let mut argument = XenDomctlCreatedomain::ZERO;
         argument.handle = [0x5a; 16];
         argument.max_vcpus = guest.vcpus;
@@ -110,7 +104,7 @@ impl Domain {
         argument.grant_opts = if has_v2 { 2 } else { 1 };
         let (result, id) = control::domctl(XEN_DOMCTL_createdomain, 0xffff, &mut argument);
         need("createdomain", result)?;
-        let mut domain = Self {
+        Ok(Self {
             id,
             guest: *guest,
             port: 0,
@@ -118,16 +112,12 @@ impl Domain {
             line: Text::new(),
             verdict: Verdict::None,
             is_quiet: false,
-        };
-        let built = domain.build(image, window, peers);
-        if let Err(failure) = built {
-            domain.destroy()?;
-            return Err(failure);
-        }
-        Ok(domain)
+        })
     }
 
-    fn build(&mut self, image: &Image, window: Window, peers: &str) -> Result<(), Failure> {
+    /// Fills it, so that it can be unpaused. `peers`, the numbers of the round's domains, go to its command line; the
+    /// work is done through `window`.
+    pub fn build(&mut self, image: &Image, window: Window, peers: &str) -> Result<(), Failure> {
         let pages = self.guest.pages;
         let layout = Layout::new(image, pages).ok_or(("its layout", pages as i64))?;
         let mut max = XenDomctlMaxVcpus {

@@ -68,18 +68,13 @@ impl Warden {
         let (mut before, mut after) = (first, first);
         let began = clock::now();
         let mut runs = 0;
-        while runs < round.repeat || after != before {
+        while runs < round.repeat || !after.is_like(&before, round.slack) {
             before = after;
             self.run_once(round, runs > 0);
-            after = Account::settled(&before);
+            after = Account::settled(&before, round.slack);
             runs += 1;
             // The hypervisor's own heap may grow a few times, and then no more: the last run must change nothing.
-            let kept = first.free_pages.saturating_sub(after.free_pages);
-            let rest = Account {
-                free_pages: first.free_pages,
-                ..after
-            };
-            if rest != first || kept > round.heap_pages || after.free_pages > first.free_pages {
+            if !after.is_like(&first, round.slack.max(round.heap)) {
                 check!(false, "after run {runs}: {after:?}, at first {first:?}");
                 break;
             }
@@ -98,20 +93,8 @@ impl Warden {
     fn run_once(&self, round: &Round, is_quiet: bool) {
         let mut domains: [Option<Domain>; GUESTS] = [None; GUESTS];
         let mut peers = Text::<128>::new();
-        for (slot, guest) in domains.iter_mut().zip(round.guests()) {
-            let number = slot_number(&peers);
-            let Some(image) = archive::find(self.archive, guest.image).and_then(Image::parse)
-            else {
-                check!(false, "no image {} in the initrd", guest.image);
-                continue;
-            };
-            match Domain::create(
-                &guest,
-                &image,
-                self.consoles[number],
-                self.window,
-                peers.as_str(),
-            ) {
+        for (number, (slot, guest)) in domains.iter_mut().zip(round.guests()).enumerate() {
+            match Domain::create(&guest, self.consoles[number]) {
                 Ok(mut domain) => {
                     let comma = if number == 0 { "" } else { "," };
                     let _ = write!(peers, "{comma}{}", domain.id);
@@ -119,8 +102,18 @@ impl Warden {
                     *slot = Some(domain);
                 }
                 Err((call, result)) => {
-                    check!(false, "creating {}: {call} gives {result}", guest.name)
+                    check!(false, "creating {}: {call} gives {result}", guest.name);
                 }
+            }
+        }
+        for domain in domains.iter_mut().flatten() {
+            let name = domain.guest.image;
+            let Some(image) = archive::find(self.archive, name).and_then(Image::parse) else {
+                check!(false, "no image {name} in the initrd");
+                continue;
+            };
+            if let Err((call, result)) = domain.build(&image, self.window, peers.as_str()) {
+                check!(false, "building {name}: {call} gives {result}");
             }
         }
         for domain in domains.iter().flatten() {
@@ -190,15 +183,6 @@ impl Warden {
             domain.id
         );
     }
-}
-
-/// How many peers are listed.
-fn slot_number(peers: &Text<128>) -> usize {
-    peers
-        .as_str()
-        .split(',')
-        .filter(|id| !id.is_empty())
-        .count()
 }
 
 /// Waits for an event on one of the ports, but no longer than this.

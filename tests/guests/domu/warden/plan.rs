@@ -18,8 +18,11 @@ pub struct Round {
     pub repeat: u64,
     /// How long one run may take, in milliseconds.
     pub timeout_ms: u64,
-    /// By how many pages the hypervisor's own heap may grow meanwhile, because it serves more than ever before.
-    pub heap_pages: u64,
+    /// By how many pages the hypervisor's own heap may grow meanwhile, because it serves more than ever before. Then the
+    /// round is run once more, until a run changes nothing.
+    pub heap: u64,
+    /// By how many pages each run may change it: Xen's heap goes on growing for long when domains come and go at once.
+    pub slack: u64,
     /// Whether the hypervisor is asked to recount its world afterwards (debug key C of ours; Xen's C crashes Xen).
     pub recount: bool,
     guests: &'static str,
@@ -50,7 +53,8 @@ pub fn rounds(plan: &'static [u8]) -> impl Iterator<Item = Round> {
         Some(Round {
             repeat: number(options, "repeat").unwrap_or(1),
             timeout_ms: number(options, "timeout").unwrap_or(20_000),
-            heap_pages: number(options, "heap").unwrap_or(8),
+            heap: number(options, "heap").unwrap_or(8),
+            slack: number(options, "slack").unwrap_or(0),
             recount: has(options, "recount"),
             guests,
         })

@@ -138,6 +138,13 @@ pub fn option(name: &str) -> Option<u64> {
     text_option(name)?.parse().ok()
 }
 
+/// The number of the domain that the plan names at `index` of this guest's round.
+pub fn peer(index: usize) -> u16 {
+    let ids = text_option("peers").unwrap_or_default();
+    let id = ids.split(',').nth(index).and_then(|id| id.parse().ok());
+    id.unwrap_or_else(|| report::fail(format_args!("no peer {index} on the command line")))
+}
+
 /// Names the guest and its main function.
 #[macro_export]
 macro_rules! guest {

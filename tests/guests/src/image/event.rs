@@ -107,6 +107,15 @@ pub fn alloc_unbound(remote: u16) -> Result<u32, i64> {
     }
 }
 
+/// Joins a new port to `port` of `remote`.
+pub fn bind_interdomain(remote: u16, port: u32) -> Result<u32, i64> {
+    let mut words = [u32::from(remote), port, 0];
+    match op(0, &mut words) {
+        0 => Ok(words[2]),
+        error => Err(error),
+    }
+}
+
 /// Sends an event.
 pub fn send(port: u32) -> i64 {
     op(4, &mut [port])

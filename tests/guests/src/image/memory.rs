@@ -37,6 +37,11 @@ pub fn mfn_of(va: u64) -> u64 {
     mfn_of_pfn((va - abi::VIRT_BASE) / PAGE)
 }
 
+/// Takes the mapping of a page away; the frame stays this guest's own.
+pub fn unmap(va: u64) -> i64 {
+    hypercall::update_va_mapping(va, 0)
+}
+
 /// The machine frame number of a pseudo-physical page.
 pub fn mfn_of_pfn(pfn: u64) -> u64 {
     read(entry::start_info().mfn_list + pfn * 8)
@@ -160,6 +165,21 @@ pub fn pte_of(va: u64) -> u64 {
 pub fn own_pte(va: u64, is_writable: bool) -> u64 {
     let rights = if is_writable { abi::PTE_RW } else { 0 };
     (mfn_of(va) * PAGE) | abi::PTE_P | abi::PTE_A | abi::PTE_US | rights
+}
+
+/// Pins a page as a table of `level`.
+pub fn pin(va: u64, level: u32) -> i64 {
+    hypercall::mmuext(abi::MMUEXT_PIN_L1_TABLE + level - 1, mfn_of(va), 0)
+}
+
+/// Takes a table's pin away.
+pub fn unpin(va: u64) -> i64 {
+    hypercall::mmuext(abi::MMUEXT_UNPIN_TABLE, mfn_of(va), 0)
+}
+
+/// Replaces the table entry at `slot`, which is an address in the initial mapping.
+pub fn set_entry(slot: u64, value: u64) -> i64 {
+    hypercall::mmu_update(maddr_of(slot), value)
 }
 
 /// Makes a page read-only or writable again where the initial mapping has it.

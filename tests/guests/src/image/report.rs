@@ -122,3 +122,12 @@ macro_rules! check_eq {
         $crate::report::check(got == want, format_args!("{}: got {got:x?}, expected {want:x?}", format_args!($($text)*)))
     }};
 }
+
+/// Checks that a call was refused: that it returns an error number. Which one is not asked.
+#[macro_export]
+macro_rules! refused {
+    ($result:expr, $($text:tt)*) => {{
+        let result: i64 = $result;
+        $crate::report::check((-4095..0).contains(&result), format_args!("{}: {result}, no error", format_args!($($text)*)))
+    }};
+}
