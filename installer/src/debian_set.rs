@@ -180,6 +180,6 @@ mod tests {
     #[test]
     fn the_key_tells_sets_apart() {
         let (a, b) = (package("a", "1"), package("b", "1"));
-        assert_ne!(key_of(&[a.clone()]), key_of(&[a, b]));
+        assert_ne!(key_of(std::slice::from_ref(&a)), key_of(&[a.clone(), b]));
     }
 }

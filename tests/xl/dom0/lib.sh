@@ -83,7 +83,7 @@ console_open() {
     rm -f /tmp/keys
     mkfifo /tmp/keys
     : > /tmp/console
-    xl console "$1" < /tmp/keys > /tmp/console 2>> /tmp/xl.err &
+    on-tty xl console "$1" < /tmp/keys > /tmp/console &
     console=$!
     exec 8> /tmp/keys
 }

@@ -18,6 +18,7 @@ check vcpu-list "lines=$(tail -n +2 /tmp/vcpus | wc -l)"
 x dmesg > /tmp/dmesg
 grep -q '(XEN)' /tmp/dmesg && [ "$(wc -l < /tmp/dmesg)" -gt 20 ]
 check dmesg "lines=$(wc -l < /tmp/dmesg)"
+x dmesg -c > /dev/null # what is explained from here on is new
 timeout 60 xentop -b -i 2 -d 1 > /tmp/top
 [ "$(grep -c 'Domain-0 .*1048576' /tmp/top)" = 2 ]
 check top "$(grep Domain-0 /tmp/top | tail -n 1)"
@@ -56,14 +57,16 @@ ping -c 3 -W 5 10.9.0.2 > /tmp/ping
 check ping-guest "$(tail -n 2 /tmp/ping | head -n 1)"
 guest 30 'ping -c 3 -W 5 10.9.0.1 > /tmp/ping; tail -n 2 /tmp/ping | head -n 1' && [ "${said#*3 packets received}" != "$said" ]
 check ping-dom0 "$said"
+# nc ends when the other side has ended; until then its own input must not end, hence the pipe that is its own writer.
 dd if=/dev/urandom of=/tmp/20m bs=1M count=20 2> /dev/null
+mkfifo /tmp/open
 sent=$(sum_of < /tmp/20m)
 nc -l -p 5000 < /tmp/20m > /dev/null &
-guest 90 'nc 10.9.0.1 5000 < /dev/null > /tmp/20m; sha256sum < /tmp/20m | cut -c1-16' && [ "$said" = "$sent" ]
+guest 120 'mkfifo /tmp/open; nc 10.9.0.1 5000 <> /tmp/open > /tmp/20m; sha256sum < /tmp/20m | cut -c1-16' && [ "$said" = "$sent" ]
 check tcp-to-guest "sent=$sent got=$said"
 kill $! 2> /dev/null
-timeout 90 nc -l -p 5001 < /dev/null > /tmp/back &
-guest 90 'nc 10.9.0.1 5001 < /tmp/20m > /dev/null; rm /tmp/20m'
+timeout 120 nc -l -p 5001 <> /tmp/open > /tmp/back &
+guest 120 'nc 10.9.0.1 5001 < /tmp/20m > /dev/null; rm /tmp/20m'
 wait $!
 got=$(sum_of < /tmp/back)
 [ "$got" = "$sent" ]

@@ -1,0 +1,81 @@
+# Guests in number: 100 made and destroyed, then 16 at once; afterwards everything is as before. Sourced by init.
+
+cycles=$(option xl.cycles)
+guests=$(option xl.guests)
+cycles=${cycles:-100} guests=${guests:-16}
+
+# Domains, the machine's free memory, domain 0's event channels, and the grants that any domain has in use.
+channels() { timeout 20 /usr/lib/xen-4.17/bin/lsevtchn 0 | wc -l; }
+grants() {
+    timeout 20 xl dmesg -c > /dev/null
+    timeout 20 xl debug-keys g
+    timeout 20 xl dmesg | grep -cE '\[ *(0x)?[0-9a-f]+\] +(0x)?[0-9]+ '
+}
+world() { echo "domains=$(nr_domains) free=$(free_kib)k channels=$(channels) grants=$(grants)"; }
+is_as() { [ "$(world)" = "$1" ]; }
+
+# A guest that never runs: its kernel is loaded, its page tables are built, then it is destroyed.
+cat /xl/guest.cfg - > /tmp/p.cfg << 'END'
+name = "p"
+memory = 96
+maxmem = 96
+vcpus = 1
+END
+cycle() { x create -p /tmp/p.cfg > /dev/null && x destroy p; }
+
+# The first ones leave behind what is kept for the next: caches of domain 0, the hypervisor's heap.
+cycle && cycle
+check first-cycles "$(world)"
+before=$(world)
+clock
+began=$now
+nr=0
+while [ $nr -lt "$cycles" ] && cycle; do nr=$((nr + 1)); done
+[ $nr = "$cycles" ]
+clock
+check cycles "count=$nr seconds=$((now - began)) domid=$(xenstore-read /tool/xl-last-domid 2> /dev/null)"
+await 20 is_as "$before"
+check as-before-cycles "before: $before after: $(world)"
+
+# Each with a disk and a network card, all at work at the same time.
+clock
+began=$now
+nr=0
+while [ $nr -lt "$guests" ]; do
+    nr=$((nr + 1))
+    truncate -s 4M "/var/disk/g$nr.img"
+    cat /xl/guest.cfg - > "/tmp/g$nr.cfg" << END
+name = "g$nr"
+extra = "console=hvc0 quiet guest.ip=10.9.1.$nr"
+memory = 112
+maxmem = 112
+vcpus = 1
+disk = ["/var/disk/g$nr.img,raw,xvda,w"]
+vif = ["bridge=xenbr0"]
+END
+    x create "/tmp/g$nr.cfg" > /dev/null || break
+done
+[ "$(nr_domains)" = $((guests + 1)) ]
+clock
+check sixteen-created "domains=$(nr_domains) seconds=$((now - began)) free=$(free_kib)k"
+all_up() { [ "$(grep -l 'GUEST UP' /var/log/xen/console/guest-g*.log | wc -l)" = "$guests" ]; }
+await 200 all_up
+clock
+check sixteen-up "up=$(grep -l 'GUEST UP' /var/log/xen/console/guest-g*.log | wc -l) seconds=$((now - began))"
+ip addr add 10.9.1.254/24 dev xenbr0
+nr=0 reached=0
+while [ $nr -lt "$guests" ]; do
+    nr=$((nr + 1))
+    ping -c 1 -W 5 "10.9.1.$nr" > /dev/null && reached=$((reached + 1))
+done
+[ $reached = "$guests" ]
+check sixteen-reached "answers=$reached world: $(world)"
+nr=0
+while [ $nr -lt "$guests" ]; do
+    nr=$((nr + 1))
+    x destroy "g$nr" &
+done
+wait
+await 60 is_as "$before"
+check as-before-sixteen "before: $before after: $(world)"
+finish
