@@ -2,11 +2,11 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 
 use rexen_abi::errno::Errno;
 
-use super::{ControlState, Domain, DomainPolicy, Life, NOT_SHUT_DOWN, PolicyCell, Vcpu};
+use super::{ControlState, Domain, DomainPolicy, Life, NOT_SHUT_DOWN, PolicyCell, Vcpu, VcpuFlags};
 use crate::evtchn::EventChannels;
 use crate::gnttab::GrantTable;
 use crate::policy::ioports::DomainPorts;
@@ -71,6 +71,10 @@ impl Domain {
     /// A domain without memory, ports and grants. One that is not privileged is paused until the toolstack has built it.
     pub fn new(spec: &DomainSpec, parts: Parts) -> Self {
         let id = parts.events.dom();
+        let pauses = u32::from(!spec.is_privileged);
+        for vcpu in parts.vcpus.iter().filter(|_| pauses != 0) {
+            vcpu.flags.fetch_or(VcpuFlags::PAUSED, SeqCst);
+        }
         let control = ControlState::default();
         *control.handle.lock() = spec.handle;
         Domain {
@@ -102,7 +106,7 @@ impl Domain {
             control,
             ssidref: spec.ssidref,
             is_store: spec.is_store,
-            life: Life::new(u32::from(!spec.is_privileged)),
+            life: Life::new(pauses),
         }
     }
 }

@@ -194,6 +194,11 @@ impl Fake {
         let domain = Self::domain_of(&spec, dom, shared_info, vcpus).unwrap();
         domain.tot_pages.store(owns.1 - owns.0, SeqCst);
         domain.max_pages.store(100, SeqCst);
+        if domain.life.control().unpause() == Ok(true) {
+            domain.life.set_created();
+            let unpaused = |vcpu: &Vcpu| vcpu.flags.fetch_and(!VcpuFlags::PAUSED, SeqCst);
+            domain.vcpus.iter().for_each(|vcpu| _ = unpaused(vcpu));
+        }
         Arc::new(domain)
     }
 
@@ -467,6 +472,11 @@ impl Machine for Fake {
         furnish(self, &domain)?;
         self.domains.lock().unwrap().push(domain.clone());
         Ok(domain)
+    }
+    fn next_domain(&self, from: DomId) -> Option<Arc<Domain>> {
+        let domains = self.domains.lock().unwrap();
+        let later = domains.iter().filter(|d| d.id >= from);
+        later.min_by_key(|d| d.id).cloned()
     }
     fn is_idle(&self, domain: &Arc<Domain>) -> bool {
         Arc::strong_count(domain) == 2

@@ -4,6 +4,7 @@
 mod calls;
 mod events;
 mod free_memory;
+mod lifecycle;
 mod memory;
 mod mmu;
 mod random;
