@@ -103,7 +103,7 @@ fn domains() {
                 vcpu.id.0,
                 vcpu.flags.load(Relaxed),
                 domain.events.upcall_pending(&HW, vcpu.id),
-                vcpu.next_timer(),
+                vcpu.timers.next(true),
                 HW.now()
             );
         }
@@ -111,18 +111,42 @@ fn domains() {
 }
 
 fn run_queues() {
-    println!("scheduler {}", machine::scheduler().name());
-    each(|domain, vcpu| {
-        let runstate = vcpu.runstate.lock().at(HW.now());
+    let scheduler = machine::scheduler();
+    println!("scheduler {}: {:?}", scheduler.name(), scheduler.tunables());
+    let now = HW.now();
+    let mut ran = 0;
+    for domain in domain::all() {
         println!(
-            "  d{}v{}: on CPU {}, state {}, ns {:?}",
+            "  domain {}: {:?}",
             domain.id.0,
-            vcpu.id.0,
-            vcpu.on_cpu.load(Relaxed) as i32,
-            runstate.state,
-            runstate.time
+            scheduler.params(domain.id)
         );
-    });
+        for vcpu in &domain.vcpus {
+            let runstate = vcpu.runstate.lock().at(now);
+            ran += runstate.time[0];
+            println!(
+                "  d{}v{}: on CPU {}, last {:?}, state {}, ns {:?}",
+                domain.id.0,
+                vcpu.id.0,
+                vcpu.on_cpu.load(Relaxed) as i32,
+                scheduler.cpu_of(vcpu.sched).map(|cpu| cpu.0),
+                runstate.state,
+                runstate.time
+            );
+        }
+    }
+    let mut idle = 0;
+    for cpu in smp::members(smp::online()) {
+        let time = exit::idle_time(cpu).0;
+        println!("  CPU {}: idle {time} ns", cpu.0);
+        idle += time;
+    }
+    // What is missing to the product is the time of domains that are no more, and of CPUs before they started.
+    println!(
+        "  now {} ns x {} CPUs; vcpus ran {ran} ns, CPUs idled {idle} ns",
+        now.0,
+        smp::nr_online()
+    );
 }
 
 fn memory() {

@@ -16,11 +16,11 @@ use rexen_core::policy::msr::VcpuMsrState;
 use rexen_core::pvmmu::{INVALID_PFN, MmState, MmuHost, Refs};
 use rexen_core::sched::{Runstate, VcpuRef};
 use rexen_core::sync::{Relax, RwLock};
-use rexen_core::time::PERIODIC_DEFAULT_NS;
 use rexen_core::units::{CpuMask, DomId, Mfn, VcpuId};
 use spin::once::Once;
 
 use crate::cpu::{self, features};
+use crate::guest::timers;
 use crate::machine::{self, HW};
 use crate::platform::platform;
 use crate::{console, timer};
@@ -86,6 +86,7 @@ pub fn remove(domain: &Arc<Domain>) -> bool {
         }
         domains.retain(|d| d.id != domain.id);
     }
+    timers::forget(domain.id);
     forget_vcpus(&domain.vcpus);
     true
 }
@@ -196,7 +197,6 @@ fn vcpu(dom: DomId, id: VcpuId) -> Result<Vcpu, Errno> {
     let sched = machine::scheduler().insert(who, CpuMask(u64::MAX))?;
     let vcpu = Vcpu::new(dom, id, sched, Runstate::new(HW.now()));
     vcpu.cr4.store(cr::CR4_FIXED, SeqCst);
-    vcpu.period.store(PERIODIC_DEFAULT_NS, SeqCst);
     Ok(vcpu)
 }
 

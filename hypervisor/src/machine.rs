@@ -400,7 +400,9 @@ impl Machine for Hw {
         kick_cpu(cpu, exit::SCHEDULE);
     }
     fn vcpu_wake(&self, vcpu: &Vcpu) {
-        if let Some(cpu) = scheduler().wake(vcpu.sched, self.now()) {
+        let now = self.now();
+        vcpu.count_flags(now);
+        if let Some(cpu) = scheduler().wake(vcpu.sched, now) {
             kick_cpu(cpu, exit::SCHEDULE);
         }
     }
@@ -408,9 +410,13 @@ impl Machine for Hw {
         if let Some(cpu) = scheduler().sleep(vcpu.sched) {
             kick_cpu(cpu, exit::SCHEDULE);
         }
+        vcpu.count_flags(self.now());
     }
     fn is_off_cpu(&self, vcpu: &Vcpu) -> bool {
         !scheduler().is_on_cpu(vcpu.sched)
+    }
+    fn idle_time(&self, cpu: CpuId) -> Nanos {
+        exit::idle_time(cpu)
     }
     #[inline]
     fn kick_vcpu(&self, vcpu: &Vcpu) {

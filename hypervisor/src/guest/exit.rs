@@ -7,7 +7,9 @@ use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use rexen_abi::arch_x86::CpuUserRegs;
 use rexen_core::domain::VcpuFlags;
-use rexen_core::sched::{RunstateKind, VcpuRef};
+use rexen_core::sched::{IdleTime, VcpuRef};
+use rexen_core::sync::Mutex;
+use rexen_core::units::{CpuId, MAX_CPUS, Nanos};
 
 use super::{bounce, current, timers, traps};
 use crate::cpu::info::word;
@@ -23,6 +25,11 @@ pub const SCHEDULE: u64 = 1;
 pub const TIMER: u64 = 2;
 /// Look again at flags of the running vcpu (virtual NMI).
 pub const CHECK: u64 = 4;
+/// Look again at the timers of the running vcpu.
+pub const ADOPT: u64 = 8;
+
+/// When each CPU had nothing to run.
+static IDLE: [Mutex<IdleTime>; MAX_CPUS] = [const { Mutex::new(IdleTime::new()) }; MAX_CPUS];
 
 /// Leaves work for the current CPU's next return to a guest.
 #[inline]
@@ -34,6 +41,11 @@ pub fn request(bits: u64) {
 pub extern "C" fn exit_work(_frame: *mut CpuUserRegs) {
     loop {
         let pending = word(slot::PENDING).swap(0, Relaxed);
+        if pending & ADOPT != 0
+            && let Some((_, vcpu)) = current::current()
+        {
+            timers::changed(vcpu);
+        }
         if pending & TIMER != 0 {
             timers::run();
         }
@@ -100,28 +112,27 @@ fn schedule() {
         timers::program();
         return;
     }
-    if let Some((_, vcpu)) = current::current() {
-        let kind = if vcpu.is_runnable() {
-            RunstateKind::Runnable
-        } else if vcpu.flags.load(Relaxed) & VcpuFlags::OFFLINE != 0 {
-            RunstateKind::Offline
-        } else {
-            RunstateKind::Blocked
-        };
-        set_runstate(vcpu, kind);
-        let id = vcpu.sched;
-        current::save();
-        if let Some(other) = machine::scheduler().saved(id) {
-            machine::kick_cpu(other, SCHEDULE);
+    let slot = &IDLE[cpu.0 as usize % MAX_CPUS];
+    match current::current() {
+        Some((_, vcpu)) => {
+            vcpu.count_waiting(now);
+            HW.update_runstate_area(vcpu);
+            let id = vcpu.sched;
+            current::save();
+            if let Some(other) = machine::scheduler().saved(id) {
+                machine::kick_cpu(other, SCHEDULE);
+            }
         }
+        None => slot.lock().end(now),
     }
-    if let Some((_, who)) = decision.next {
-        switch_to(who);
+    match decision.next {
+        Some((_, who)) => switch_to(who, now),
+        None => slot.lock().begin(now),
     }
     timers::program();
 }
 
-fn switch_to(who: VcpuRef) {
+fn switch_to(who: VcpuRef, now: Nanos) {
     let Some(domain) = HW.domain(who.dom) else {
         return;
     };
@@ -129,8 +140,10 @@ fn switch_to(who: VcpuRef) {
     let Some(vcpu) = keep.vcpu(who.vcpu) else {
         return;
     };
+    // What the switch costs, the new one pays: so all time is somebody's.
+    vcpu.count_running(now);
     let good = current::load(domain, vcpu);
-    set_runstate(vcpu, RunstateKind::Running);
+    HW.update_runstate_area(vcpu);
     HW.update_time(vcpu);
     timers::adopt(vcpu);
     if !good {
@@ -144,15 +157,19 @@ fn switch_to(who: VcpuRef) {
     }
 }
 
-fn set_runstate(vcpu: &rexen_core::domain::Vcpu, kind: RunstateKind) {
-    vcpu.runstate.lock().enter(kind, HW.now());
-    HW.update_runstate_area(vcpu);
+/// How long `cpu` has had nothing to run.
+pub fn idle_time(cpu: CpuId) -> Nanos {
+    IDLE.get(cpu.0 as usize)
+        .map_or(Nanos(0), |idle| idle.lock().at(HW.now()))
 }
 
 /// The first thing a CPU does after its own start: waits for a vcpu, and runs it.
 pub fn run() -> ! {
     timer::set_deadline(None);
     current::set_none();
+    IDLE[this_cpu().0 as usize % MAX_CPUS]
+        .lock()
+        .begin(HW.now());
     request(SCHEDULE);
     exit_work(core::ptr::null_mut());
     crate::entry::enter_guest()

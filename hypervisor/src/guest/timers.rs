@@ -1,6 +1,9 @@
 //! Timers: one queue per CPU, which holds the next deadline of each vcpu that set one there, and the scheduler's.
 
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{
+    AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 
 use rexen_abi::sched::SHUTDOWN_watchdog;
 use rexen_core::domain::{Vcpu, VcpuFlags};
@@ -8,12 +11,12 @@ use rexen_core::evtchn::Virq;
 use rexen_core::hypercall::{self, Machine};
 use rexen_core::sync::Mutex;
 use rexen_core::time::{TimerId, TimerKind, TimerQueue};
-use rexen_core::units::{CpuId, MAX_CPUS, Nanos};
+use rexen_core::units::{CpuId, DomId, MAX_CPUS, Nanos};
 
 use super::exit;
 use crate::cpu::this_cpu;
 use crate::irq::{self, apic, vector};
-use crate::machine::HW;
+use crate::machine::{self, HW};
 use crate::{domain, smp, timer};
 
 /// Vcpus that may have timers on one CPU.
@@ -22,6 +25,9 @@ const ROOM: usize = 1024;
 static QUEUES: [Mutex<TimerQueue>; MAX_CPUS] = [const { Mutex::new(TimerQueue::new()) }; MAX_CPUS];
 /// When the scheduler wants to be asked again, per CPU; `u64::MAX` for never.
 static SLICE: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(u64::MAX) }; MAX_CPUS];
+/// When watchdogs are looked at next, and how often.
+static WATCHDOGS: AtomicU64 = AtomicU64::new(0);
+const WATCHDOGS_EVERY_NS: u64 = 100_000_000;
 /// What the CPU's timer is set to.
 static PROGRAMMED: [AtomicU64; MAX_CPUS] = [const { AtomicU64::new(u64::MAX) }; MAX_CPUS];
 
@@ -66,19 +72,56 @@ fn id_of(vcpu: &Vcpu) -> TimerId {
     TimerId::of_vcpu(TimerKind::VcpuSingleshot, vcpu.domain, vcpu.id)
 }
 
-/// Timers of `vcpu`, which runs here, changed.
+/// Timers of `vcpu` changed: its own CPU shall know.
 pub fn changed(vcpu: &Vcpu) {
-    adopt(vcpu);
-    program();
+    let cpu = vcpu.on_cpu.load(SeqCst);
+    if cpu == this_cpu().0 {
+        adopt(vcpu);
+        program();
+    } else if cpu != u32::MAX {
+        machine::kick_cpu(CpuId(cpu), exit::ADOPT);
+    }
+    // One that is on no CPU had only its periodic timer changed, which rests meanwhile.
 }
 
-/// Takes the timers of `vcpu`, which starts to run here, into this CPU's queue.
+/// Takes the timers of `vcpu`, which runs here, into this CPU's queue, where they stay when it goes.
 pub fn adopt(vcpu: &Vcpu) {
-    let mut queue = QUEUES[index()].lock();
-    let _ = queue.remove(id_of(vcpu));
-    if let Some(at) = vcpu.next_timer() {
+    let this = index();
+    let before = vcpu.timers.move_to(this as u32);
+    if let Some(other) = before.filter(|cpu| *cpu != this as u32)
+        && let Some(queue) = QUEUES.get(other as usize)
+    {
+        let _ = queue.lock().remove(id_of(vcpu));
+    }
+    let next = vcpu.timers.next(true);
+    let mut queue = QUEUES[this].lock();
+    match next {
         // Room was reserved; a guest whose timer finds none loses it, nobody else does.
-        let _ = queue.add(id_of(vcpu), at);
+        Some(at) => _ = queue.add(id_of(vcpu), at),
+        None => _ = queue.remove(id_of(vcpu)),
+    }
+}
+
+/// Forgets the timers of a domain that is no more.
+pub fn forget(domain: DomId) {
+    for queue in &QUEUES {
+        queue.lock().remove_domain(domain);
+    }
+}
+
+/// Shuts down domains whose watchdog has expired. Not at every timer interrupt: watchdogs count in seconds.
+fn watchdogs(now: Nanos) {
+    let next = WATCHDOGS.load(Relaxed);
+    let after = now.0.saturating_add(WATCHDOGS_EVERY_NS);
+    if next > now.0
+        || WATCHDOGS
+            .compare_exchange(next, after, Relaxed, Relaxed)
+            .is_err()
+    {
+        return;
+    }
+    while let Some(domain) = domain::find(|d| d.watchdogs.expired(now) && !d.is_shut_down()) {
+        hypercall::shut_down(&HW, &domain, SHUTDOWN_watchdog);
     }
 }
 
@@ -89,9 +132,7 @@ pub fn run() {
         SLICE[index()].store(u64::MAX, Relaxed);
         exit::request(exit::SCHEDULE);
     }
-    if let Some(domain) = domain::find(|d| d.watchdogs.expired(now)) {
-        hypercall::shut_down(&HW, &domain, SHUTDOWN_watchdog);
-    }
+    watchdogs(now);
     loop {
         let Some((id, _)) = QUEUES[index()].lock().expire(now) else {
             break;
@@ -102,31 +143,19 @@ pub fn run() {
         let Some(vcpu) = domain.vcpu(id.vcpu) else {
             continue;
         };
-        let due = |at: &AtomicU64| {
-            let deadline = at.load(Relaxed);
-            deadline != 0
-                && deadline <= now.0
-                && at.compare_exchange(deadline, 0, Relaxed, Relaxed).is_ok()
-        };
-        let mut fire = due(&vcpu.singleshot);
-        let period = vcpu.period.load(Relaxed);
-        if period != 0 && vcpu.period_next.load(Relaxed) <= now.0 {
-            // Missed ticks are made up for by one.
-            vcpu.period_next
-                .store(now.0.saturating_add(period), Relaxed);
-            // A periodic timer ticks only while its vcpu could run.
-            fire |= vcpu.is_runnable();
-        }
-        if due(&vcpu.poll_timeout) {
+        let here = this_cpu().0;
+        let is_running = vcpu.on_cpu.load(SeqCst) == here;
+        let due = vcpu.timers.take_due(now, is_running);
+        if due.poll_over {
             hypercall::unblock(&HW, vcpu, VcpuFlags::POLLING);
         }
-        if fire {
+        if due.tick {
             hypercall::raise_virq(&HW, &domain, vcpu.id, Virq::TIMER);
         }
         // One that runs elsewhere by now has taken its timers along.
-        let cpu = vcpu.on_cpu.load(Relaxed);
-        let is_ours = cpu == u32::MAX || cpu == this_cpu().0;
-        if is_ours && let Some(at) = vcpu.next_timer() {
+        if vcpu.timers.queue() == Some(here)
+            && let Some(at) = vcpu.timers.next(is_running)
+        {
             let at = Nanos(at.0.max(now.0 + 1));
             let _ = QUEUES[index()].lock().add(id, at);
         }

@@ -1,15 +1,12 @@
 //! What a guest has set of its virtual CPU.
 
-use core::sync::atomic::{
-    AtomicBool, AtomicU8, AtomicU32, AtomicU64,
-    Ordering::{Relaxed, SeqCst},
-};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::SeqCst};
 
 use super::SavedContext;
 use crate::policy::debugreg::DebugRegisters;
-use crate::sched::{Runstate, SchedId};
+use crate::sched::{Runstate, RunstateKind, SchedId};
 use crate::sync::Mutex;
-use crate::time::TimeInfoWriter;
+use crate::time::{TimeInfoWriter, VcpuTimers};
 use crate::units::{DomId, Mfn, Nanos, VcpuId};
 
 /// Where a trap goes (`public/arch-x86/xen.h`, trap_info).
@@ -156,14 +153,8 @@ pub struct Vcpu {
     pub time_writer: Mutex<TimeInfoWriter>,
     /// TSC_AUX.
     pub tsc_aux: AtomicU32,
-    /// When its one-shot timer fires, in ns; 0 for off.
-    pub singleshot: AtomicU64,
-    /// Its periodic timer's period in ns; 0 for off.
-    pub period: AtomicU64,
-    /// When its periodic timer fires next, in ns.
-    pub period_next: AtomicU64,
-    /// When SCHEDOP_poll gives up, in ns; 0 for never.
-    pub poll_timeout: AtomicU64,
+    /// Its timers.
+    pub timers: VcpuTimers,
 }
 
 impl Vcpu {
@@ -197,15 +188,12 @@ impl Vcpu {
             debug_active: AtomicBool::new(false),
             iopl: AtomicU8::new(0),
             port_bitmap: Mutex::new(PortBitmapPlace::default()),
-            runstate: Mutex::new(runstate),
             runstate_area: AtomicU64::new(0),
             time_area: AtomicU64::new(0),
             time_writer: Mutex::new(TimeInfoWriter::new()),
             tsc_aux: AtomicU32::new(0),
-            singleshot: AtomicU64::new(0),
-            period: AtomicU64::new(0),
-            period_next: AtomicU64::new(0),
-            poll_timeout: AtomicU64::new(0),
+            timers: VcpuTimers::new(runstate.since()),
+            runstate: Mutex::new(runstate),
         }
     }
 
@@ -215,21 +203,68 @@ impl Vcpu {
         self.flags.load(SeqCst) & (STOP | VcpuFlags::INITIALISED) == VcpuFlags::INITIALISED
     }
 
-    /// When the next of its timers is due.
-    pub fn next_timer(&self) -> Option<Nanos> {
-        let periodic = if self.period.load(Relaxed) == 0 {
-            0
+    /// What it does while it is on no CPU.
+    fn waits_as(&self) -> RunstateKind {
+        let flags = self.flags.load(SeqCst);
+        if flags & (VcpuFlags::BLOCKED | VcpuFlags::POLLING) != 0 {
+            RunstateKind::Blocked
+        } else if self.is_runnable() {
+            RunstateKind::Runnable
         } else {
-            self.period_next.load(Relaxed)
+            RunstateKind::Offline
+        }
+    }
+
+    /// Counts its time: it is put on a CPU at `now`.
+    pub fn count_running(&self, now: Nanos) {
+        self.runstate.lock().enter(RunstateKind::Running, now);
+    }
+
+    /// Counts its time: it is taken off its CPU at `now`.
+    pub fn count_waiting(&self, now: Nanos) {
+        let mut runstate = self.runstate.lock();
+        // Whoever changes the flags looks afterwards, under this lock, whether the state is right.
+        runstate.enter(self.waits_as(), now);
+    }
+
+    /// Counts its time: why it waits, if it does, has changed.
+    pub fn count_flags(&self, now: Nanos) {
+        let mut runstate = self.runstate.lock();
+        let kind = self.waits_as();
+        if runstate.kind() != RunstateKind::Running && runstate.kind() != kind {
+            runstate.enter(kind, now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_is_counted_as_the_flags_say_while_it_waits() {
+        let id = SchedId(0);
+        let vcpu = Vcpu::new(DomId(1), VcpuId(0), id, Runstate::new(Nanos(0)));
+        let count = |flags, at| {
+            vcpu.flags.store(flags, SeqCst);
+            vcpu.count_flags(Nanos(at));
         };
-        [
-            self.singleshot.load(Relaxed),
-            periodic,
-            self.poll_timeout.load(Relaxed),
-        ]
-        .into_iter()
-        .filter(|&at| at != 0)
-        .min()
-        .map(Nanos)
+        let up = VcpuFlags::INITIALISED;
+        count(up | VcpuFlags::DOWN, 5);
+        count(up, 10);
+        count(up, 12);
+        vcpu.count_running(Nanos(15));
+        // Blocks: it runs until it is taken off.
+        count(up | VcpuFlags::BLOCKED, 18);
+        vcpu.count_waiting(Nanos(22));
+        // Paused while it is blocked it is still blocked, as on Xen.
+        count(up | VcpuFlags::BLOCKED | VcpuFlags::PAUSED, 30);
+        count(up | VcpuFlags::PAUSED, 40);
+        count(up, 41);
+        let info = vcpu.runstate.lock().at(Nanos(50));
+        let [running, runnable, blocked, offline] = [7, 5 + 9, 18, 10 + 1];
+        assert_eq!(info.time, [running, runnable, blocked, offline]);
+        assert_eq!(info.state, RunstateKind::Runnable as u32);
+        assert_eq!(info.time.iter().sum::<u64>(), 50);
     }
 }

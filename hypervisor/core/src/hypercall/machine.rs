@@ -108,7 +108,7 @@ pub trait Machine: MmuHost + SharedFrames + Sync + Sized {
     fn kick_vcpu(&self, vcpu: &Vcpu);
     /// Gives way to other vcpus that are ready, if any.
     fn yield_cpu(&self);
-    /// Timers of `vcpu` changed (`Vcpu::next_timer`).
+    /// Timers of `vcpu` changed (`Vcpu::timers`).
     fn timers_changed(&self, vcpu: &Vcpu);
     /// Puts the current time of `vcpu` into its vcpu_info and time area.
     fn update_time(&self, vcpu: &Vcpu);

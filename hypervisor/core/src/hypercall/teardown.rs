@@ -104,9 +104,7 @@ fn stop<M: Machine>(m: &M, domain: &Domain) -> Result<(), Again> {
     let mut all_off = true;
     for vcpu in &domain.vcpus {
         if vcpu.flags.load(SeqCst) & VcpuFlags::DYING == 0 {
-            for timer in [&vcpu.singleshot, &vcpu.period, &vcpu.poll_timeout] {
-                timer.store(0, SeqCst);
-            }
+            vcpu.timers.stop_all();
             block(m, vcpu, VcpuFlags::DYING);
         }
         all_off &= m.is_off_cpu(vcpu);

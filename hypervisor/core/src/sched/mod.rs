@@ -25,7 +25,7 @@ pub use bvt::Bvt;
 pub use params::{Affinity, DEFAULT_WEIGHT, MAX_WEIGHT, Params, Tunables, Warp};
 pub use registry::{DEFAULT_SCHEDULER, SCHEDULERS, SchedulerEntry, scheduler_named};
 pub use round_robin::RoundRobin;
-pub use runstate::{Runstate, RunstateInfo, RunstateKind};
+pub use runstate::{IdleTime, Runstate, RunstateInfo, RunstateKind};
 
 use rexen_abi::errno::Errno;
 

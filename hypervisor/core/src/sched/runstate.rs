@@ -50,6 +50,11 @@ impl Runstate {
         self.kind
     }
 
+    /// Since when.
+    pub const fn since(&self) -> Nanos {
+        self.since
+    }
+
     /// Enters `kind` at `now`. Clocks of different CPUs may differ by a little: time going back counts as none.
     #[inline]
     pub fn enter(&mut self, kind: RunstateKind, now: Nanos) {
@@ -78,5 +83,39 @@ impl Runstate {
             state_entry_time: self.since,
             time: self.time,
         }
+    }
+}
+
+/// How long a CPU had nothing to do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IdleTime {
+    total: u64,
+    since: Option<Nanos>,
+}
+
+impl IdleTime {
+    /// Of a CPU that is busy, and was so far.
+    pub const fn new() -> Self {
+        IdleTime {
+            total: 0,
+            since: None,
+        }
+    }
+
+    /// It has nothing to do from `now` on, if it had before.
+    pub fn begin(&mut self, now: Nanos) {
+        self.since.get_or_insert(now);
+    }
+
+    /// It has something to do.
+    pub fn end(&mut self, now: Nanos) {
+        self.total = self.at(now).0;
+        self.since = None;
+    }
+
+    /// The sum up to `now`.
+    pub fn at(&self, now: Nanos) -> Nanos {
+        let open = self.since.map_or(0, |since| now.0.saturating_sub(since.0));
+        Nanos(self.total.wrapping_add(open))
     }
 }

@@ -4,6 +4,7 @@ use core::sync::atomic::Ordering::SeqCst;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use rexen_abi::errno::Errno;
 
 use super::*;
 use crate::evtchn::SharedSpot;
@@ -349,67 +350,95 @@ proptest! {
     }
 
     #[test]
-    fn periodic_ticks_stay_on_the_beat(period in PERIODIC_MIN_NS..50_000_000, start in 0..1_000u64, waits in prop::collection::vec(0..200_000_000u64, 1..40)) {
-        let mut timers = VcpuTimers::new(Nanos(0));
-        prop_assert_eq!(timers.set_periodic(period, Nanos(start)), Ok(Alarm::At(Nanos(start + period))));
+    fn periodic_ticks_stay_on_the_beat(period in PERIODIC_MIN_NS..50_000_000, start in 0..1_000u64, waits in prop::collection::vec((0..200_000_000u64, any::<bool>()), 1..40)) {
+        let timers = VcpuTimers::new(Nanos(0));
+        prop_assert_eq!(timers.set_periodic(period, Nanos(start)), Ok(()));
+        prop_assert_eq!(timers.next(true), Some(Nanos(start + period)));
         let (mut now, mut seen) = (start, 0);
-        for wait in waits {
+        for (wait, is_running) in waits {
             now += wait;
             let beats = (now - start) / period;
-            let (fire, alarm) = timers.periodic_due(Nanos(now));
-            prop_assert_eq!(fire, beats > seen);
-            prop_assert_eq!(alarm, Alarm::At(Nanos(start + (beats + 1) * period)));
-            seen = beats;
+            let due = timers.take_due(Nanos(now), is_running);
+            prop_assert_eq!(due, Due { tick: is_running && beats > seen, poll_over: false });
+            if is_running {
+                seen = beats;
+            }
+            prop_assert_eq!(timers.next(true), Some(Nanos(start + (seen + 1) * period)));
+            prop_assert_eq!(timers.next(false), None);
         }
     }
 }
 
+const TICK: Due = Due {
+    tick: true,
+    poll_over: false,
+};
+
 #[test]
 fn vcpus_start_with_ticks_of_10_ms_that_can_be_stopped() {
-    let mut timers = VcpuTimers::new(Nanos(3));
+    let timers = VcpuTimers::new(Nanos(3));
     assert_eq!(timers.period_ns(), Some(10_000_000));
-    assert!(!timers.periodic_due(Nanos(10_000_002)).0);
-    assert!(timers.periodic_due(Nanos(10_000_003)).0);
-    assert_eq!(timers.stop_periodic(), Alarm::Off);
-    assert_eq!(timers.periodic_due(Nanos(1 << 40)), (false, Alarm::Off));
-    assert_eq!(
-        timers.set_periodic(999_999, Nanos(0)),
-        Err(TimerError::BadPeriod)
-    );
-    assert_eq!(
-        timers.set_periodic(u64::MAX, Nanos(0)),
-        Err(TimerError::BadPeriod)
-    );
+    assert_eq!(timers.take_due(Nanos(10_000_002), true), Due::default());
+    assert_eq!(timers.take_due(Nanos(10_000_003), true), TICK);
+    timers.stop_periodic();
+    assert_eq!(timers.take_due(Nanos(1 << 40), true), Due::default());
+    assert_eq!((timers.period_ns(), timers.next(true)), (None, None));
+    for bad in [0, 999_999, u64::MAX] {
+        assert_eq!(timers.set_periodic(bad, Nanos(0)), Err(Errno::EINVAL));
+    }
 }
 
 #[test]
 fn singleshot_in_the_past_fires_at_once() {
-    let mut timers = VcpuTimers::new(Nanos(0));
-    assert_eq!(
-        timers.set_singleshot(Nanos(50), Nanos(40)),
-        Alarm::At(Nanos(50))
-    );
-    assert!(!timers.singleshot_due(Nanos(49)));
-    assert!(timers.singleshot_due(Nanos(50)));
-    assert!(!timers.singleshot_due(Nanos(51)), "only once");
-    assert_eq!(timers.set_singleshot(Nanos(40), Nanos(40)), Alarm::Now);
+    let timers = VcpuTimers::new(Nanos(0));
+    timers.stop_periodic();
+    assert!(!timers.set_singleshot(50, Nanos(40)));
+    assert_eq!(timers.next(false), Some(Nanos(50)));
+    assert_eq!(timers.take_due(Nanos(49), false), Due::default());
+    assert_eq!(timers.take_due(Nanos(50), false), TICK);
+    assert_eq!(timers.take_due(Nanos(51), false), Due::default(), "once");
+    assert!(timers.set_singleshot(40, Nanos(40)));
     assert_eq!(timers.singleshot(), None);
 }
 
 #[test]
 fn set_timer_op_takes_0_as_stop_and_absurd_as_soon() {
-    let mut timers = VcpuTimers::new(Nanos(0));
+    let timers = VcpuTimers::new(Nanos(0));
     let now = Nanos(1_000);
-    assert_eq!(timers.set_timer_op(5_000, now), Alarm::At(Nanos(5_000)));
-    assert_eq!(timers.set_timer_op(0, now), Alarm::Off);
-    assert_eq!(timers.singleshot(), None);
-    let soon = Alarm::At(Nanos(100_001_000));
+    let set = |at| (timers.set_timer_op(at, now), timers.singleshot());
+    assert_eq!(set(5_000), (false, Some(Nanos(5_000))));
+    assert_eq!(set(0), (false, None));
     for absurd in [u64::MAX, 1 << 63, 1_000 + (1 << 50)] {
-        assert_eq!(timers.set_timer_op(absurd, now), soon);
+        assert_eq!(set(absurd), (false, Some(Nanos(100_001_000))));
     }
-    assert_eq!(
-        timers.set_timer_op(999 + (1 << 50), now),
-        Alarm::At(Nanos(999 + (1 << 50)))
-    );
-    assert_eq!(timers.set_timer_op(1_000, now), Alarm::Now);
+    let far = 999 + (1 << 50);
+    assert_eq!(set(far), (false, Some(Nanos(far))));
+    assert_eq!(set(1_000), (true, None));
+}
+
+#[test]
+fn poll_ends_once_and_all_timers_stop_with_the_vcpu() {
+    let timers = VcpuTimers::new(Nanos(0));
+    assert!(timers.set_poll_end(70));
+    assert!(!timers.set_poll_end(70), "as it was");
+    timers.set_singleshot(60, Nanos(0));
+    assert_eq!(timers.next(true), Some(Nanos(60)));
+    let both = Due {
+        tick: true,
+        poll_over: true,
+    };
+    assert_eq!(timers.take_due(Nanos(70), false), both);
+    assert_eq!(timers.poll_end(), None);
+    timers.set_poll_end(90);
+    timers.set_singleshot(80, Nanos(70));
+    timers.stop_all();
+    assert_eq!(timers.next(true), None);
+    assert_eq!(timers.take_due(Nanos(u64::MAX), true), Due::default());
+}
+
+#[test]
+fn timers_are_in_one_queue() {
+    let timers = VcpuTimers::new(Nanos(0));
+    assert_eq!((timers.queue(), timers.move_to(3)), (None, None));
+    assert_eq!((timers.move_to(1), timers.queue()), (Some(3), Some(1)));
 }

@@ -7,7 +7,7 @@ use rexen_abi::errno::Errno;
 use rexen_abi::xen::*;
 
 use super::args::{canonical, low16, low32, ring3};
-use super::vcpu_op::set_singleshot;
+use super::vcpu_op::timer_set;
 use crate::domain::assist;
 use crate::hypercall::{Call, Machine, Outcome, SegmentBase};
 
@@ -20,10 +20,6 @@ const ASSISTS: u64 = 0b11
     | assist::ARCHITECTURAL_IOPL
     | assist::RUNSTATE_UPDATE_FLAG
     | assist::M2P_STRICT;
-/// A deadline further off than 2^50 ns comes of a guest that miscounted...
-const ABSURD_SHIFT: u32 = 50;
-/// ...and means this many ns from now.
-const ABSURD_INSTEAD: u64 = 100_000_000;
 
 /// `set_segment_base(which, base)` (`public/arch-x86/xen.h`).
 #[inline]
@@ -104,19 +100,8 @@ pub fn vm_assist<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
 
 /// `set_timer_op(deadline)`: the one-shot timer, 0 to stop it.
 pub fn set_timer_op<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
-    let deadline = call.args[0];
-    let now = call.m.now().0;
-    let absurd = deadline > i64::MAX as u64 || deadline.saturating_sub(now) >> ABSURD_SHIFT != 0;
-    let deadline = if absurd {
-        now.saturating_add(ABSURD_INSTEAD)
-    } else {
-        deadline
-    };
-    if deadline == 0 {
-        call.vcpu.singleshot.store(0, Relaxed);
-        call.m.timers_changed(call.vcpu);
-    } else {
-        set_singleshot(call, deadline);
-    }
+    let now = call.m.now();
+    let fires = call.vcpu.timers.set_timer_op(call.args[0], now);
+    timer_set(call, fires);
     Outcome::Done(0)
 }

@@ -96,8 +96,7 @@ fn poll<M: Machine>(call: &Call<'_, M>, asked: &SchedPoll) -> Result<(), Errno> 
         events.poll_end(vcpu.id);
         return stay.map(|_| ());
     }
-    let before = vcpu.poll_timeout.swap(asked.timeout, Relaxed);
-    if before != asked.timeout {
+    if vcpu.timers.set_poll_end(asked.timeout) {
         m.timers_changed(vcpu);
     }
     sleep_or_wake(m, vcpu);

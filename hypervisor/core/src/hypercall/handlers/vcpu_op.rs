@@ -14,11 +14,7 @@ use crate::domain::{Vcpu, VcpuFlags};
 use crate::evtchn::{VCPU_INFO_BYTES, Virq};
 use crate::hypercall::{Call, Machine, Outcome, block, deliver, raise_virq, shut_down, unblock};
 use crate::pvmmu::Refs;
-use crate::time::PERIODIC_MIN_NS;
 use crate::units::{EvtchnPort, Mfn, PAGE_SIZE, VcpuId};
-
-/// The longest period, about 73 years: sums with it cannot overflow.
-const PERIOD_MAX_NS: u64 = i64::MAX as u64 / 4;
 
 /// `vcpu_op(cmd, vcpu, arg)`.
 pub fn vcpu_op<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
@@ -64,28 +60,22 @@ fn others<M: Machine>(call: &Call<'_, M>, cmd: u32, vcpu: &Vcpu, arg: u64) -> Re
         }
         VCPUOP_set_periodic_timer => {
             let period = call.read::<VcpuSetPeriodicTimer>(arg)?.period_ns;
-            if !(PERIODIC_MIN_NS..=PERIOD_MAX_NS).contains(&period) {
-                return Err(Errno::EINVAL);
-            }
-            vcpu.period_next
-                .store(m.now().0.saturating_add(period), Relaxed);
-            vcpu.period.store(period, Relaxed);
+            vcpu.timers.set_periodic(period, m.now())?;
             m.timers_changed(vcpu);
         }
         VCPUOP_stop_periodic_timer => {
-            vcpu.period.store(0, Relaxed);
+            vcpu.timers.stop_periodic();
             m.timers_changed(vcpu);
         }
         VCPUOP_set_singleshot_timer => {
             only_caller(call, vcpu)?;
-            set_singleshot(
-                call,
-                call.read::<VcpuSetSingleshotTimer>(arg)?.timeout_abs_ns,
-            );
+            let deadline = call.read::<VcpuSetSingleshotTimer>(arg)?.timeout_abs_ns;
+            let fires = vcpu.timers.set_singleshot(deadline, m.now());
+            timer_set(call, fires);
         }
         VCPUOP_stop_singleshot_timer => {
             only_caller(call, vcpu)?;
-            vcpu.singleshot.store(0, Relaxed);
+            vcpu.timers.stop_singleshot();
             m.timers_changed(vcpu);
         }
         VCPUOP_register_vcpu_info => register_vcpu_info(call, vcpu, &call.read(arg)?)?,
@@ -134,12 +124,9 @@ fn runstate<M: Machine>(call: &Call<'_, M>, vcpu: &Vcpu) -> VcpuRunstateInfo {
     }
 }
 
-/// Sets the caller's one-shot timer; a deadline that has passed fires at once.
-pub(super) fn set_singleshot<M: Machine>(call: &Call<'_, M>, deadline: u64) {
-    let fires = deadline <= call.m.now().0;
-    call.vcpu
-        .singleshot
-        .store(if fires { 0 } else { deadline }, Relaxed);
+/// The caller's one-shot timer was set; `fires`: to a time that has passed.
+#[inline]
+pub(super) fn timer_set<M: Machine>(call: &Call<'_, M>, fires: bool) {
     call.m.timers_changed(call.vcpu);
     if fires {
         raise_virq(call.m, call.domain, call.vcpu.id, Virq::TIMER);

@@ -18,7 +18,7 @@ use crate::domain::VcpuFlags;
 use crate::hypercall::testing::{Asked, DOM0, DOMU, Fake, GUEST};
 use crate::hypercall::{Outcome, SegmentBase, deliver};
 use crate::pvmmu::TableAccess;
-use crate::units::{DomId, EvtchnPort, Mfn, VcpuId};
+use crate::units::{DomId, EvtchnPort, Mfn, Nanos, VcpuId};
 
 const ARG: u64 = GUEST;
 const BAD_ADDRESS: u64 = 0x8000_0000_0000;
@@ -347,11 +347,17 @@ fn a_oneshot_timer_is_set_and_a_past_one_fires_at_once() {
     };
     assert_eq!(set(now + 5), 0);
     assert!(!timer_fired(&m, port));
-    assert_eq!(m.dom(0).vcpus[0].singleshot.load(SeqCst), now + 5);
+    assert_eq!(
+        m.dom(0).vcpus[0].timers.singleshot().map_or(0, |at| at.0),
+        now + 5
+    );
     assert_eq!(m.take_asked(), [Asked::Timers(VcpuId(0))]);
     assert_eq!(set(now), 0);
     assert!(timer_fired(&m, port));
-    assert_eq!(m.dom(0).vcpus[0].singleshot.load(SeqCst), 0);
+    assert_eq!(
+        m.dom(0).vcpus[0].timers.singleshot().map_or(0, |at| at.0),
+        0
+    );
     assert_eq!(
         vcpu(&m, VCPUOP_set_singleshot_timer, 1),
         err(Errno::EINVAL),
@@ -370,7 +376,7 @@ fn set_timer_op_stops_sets_and_clamps() {
     let now = m.clock.load(SeqCst);
     let singleshot = |at: u64| {
         assert_eq!(m.call(0, __HYPERVISOR_set_timer_op, [at]), 0);
-        m.dom(0).vcpus[0].singleshot.load(SeqCst)
+        m.dom(0).vcpus[0].timers.singleshot().map_or(0, |at| at.0)
     };
     assert_eq!(singleshot(now + 7), now + 7);
     assert_eq!(singleshot(0), 0);
@@ -393,10 +399,10 @@ fn periods_are_at_least_a_millisecond() {
     ] {
         m.put(ARG, &VcpuSetPeriodicTimer { period_ns });
         assert_eq!(vcpu(&m, VCPUOP_set_periodic_timer, 0), result);
-        assert_eq!(m.dom(0).vcpus[0].period.load(SeqCst), 1_000_000);
+        assert_eq!(m.dom(0).vcpus[0].timers.period_ns(), Some(1_000_000));
     }
     assert_eq!(vcpu(&m, VCPUOP_stop_periodic_timer, 0), 0);
-    assert_eq!(m.dom(0).vcpus[0].period.load(SeqCst), 0);
+    assert_eq!(m.dom(0).vcpus[0].timers.period_ns(), None);
 }
 
 #[test]
@@ -569,7 +575,7 @@ fn a_poll_with_a_past_timeout_or_bad_ports_does_not_sleep() {
     assert_eq!(poll(&m, &[one; 129], 0), err(Errno::EINVAL));
     assert!(m.dom(0).vcpus[0].is_runnable());
     assert_eq!(poll(&m, &[one], now + 9), 0);
-    assert_eq!(m.dom(0).vcpus[0].poll_timeout.load(SeqCst), now + 9);
+    assert_eq!(m.dom(0).vcpus[0].timers.poll_end(), Some(Nanos(now + 9)));
     assert_eq!(
         m.take_asked(),
         [Asked::Timers(VcpuId(0)), Asked::Sleep(ME, VcpuId(0))]

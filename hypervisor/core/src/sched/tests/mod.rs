@@ -271,3 +271,16 @@ fn clock_that_steps_back_takes_no_time_away() {
     runstate.enter(RunstateKind::Blocked, Nanos(150));
     assert_eq!(runstate.as_entered().time, [50, 0, 0, 0]);
 }
+
+#[test]
+fn idle_time_is_what_lies_between_begin_and_end() {
+    let mut idle = IdleTime::new();
+    idle.begin(Nanos(10));
+    idle.begin(Nanos(15));
+    assert_eq!(idle.at(Nanos(30)), Nanos(20));
+    idle.end(Nanos(40));
+    assert_eq!(idle.at(Nanos(90)), Nanos(30));
+    idle.end(Nanos(95));
+    idle.begin(Nanos(100));
+    assert_eq!(idle.at(Nanos(101)), Nanos(31));
+}
