@@ -206,6 +206,7 @@ macro_rules! guest_tests {
             event_channels
             exceptions
             grant_table
+            grant_table_v2
             hypercall_abi
             io_ports
             iret

@@ -26,6 +26,7 @@ pub const EEXIST: i64 = errno(Errno::EEXIST);
 pub const ENODEV: i64 = errno(Errno::ENODEV);
 pub const EINVAL: i64 = errno(Errno::EINVAL);
 pub const ENOSYS: i64 = errno(Errno::ENOSYS);
+pub const ERANGE: i64 = errno(Errno::ERANGE);
 
 pub const SET_TRAP_TABLE: u32 = xen::__HYPERVISOR_set_trap_table;
 pub const MMU_UPDATE: u32 = xen::__HYPERVISOR_mmu_update;
