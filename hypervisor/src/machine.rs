@@ -71,6 +71,7 @@ pub fn init(scheduler: Box<dyn Scheduler>, free: &[(Mfn, Mfn)]) {
             NR_RAM.fetch_add(1, Relaxed);
         }
     }
+    m2p::publish();
     let mut buddy = Buddy::new(table);
     for (start, end) in free {
         buddy.add_range(*start, end.0 - start.0);
@@ -362,6 +363,9 @@ impl Machine for Hw {
     }
     fn remove_domain(&self, domain: &Arc<Domain>) -> bool {
         domain::remove(domain)
+    }
+    fn m2p_chunk(&self, index: u64) -> Option<Mfn> {
+        m2p::chunk(index)
     }
     fn copy_bytes(&self, from: Mfn, from_offset: u16, to: Mfn, to_offset: u16, len: u16) {
         let [from_offset, to_offset, len] = [from_offset, to_offset, len].map(usize::from);

@@ -8,18 +8,23 @@
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use rexen_core::frame::{FrameInfo, FrameTable};
-use rexen_core::units::Mfn;
+use rexen_core::units::{Mfn, PAGE_SIZE};
 use spin::Once;
 
 use super::{frames::direct, layout, tables};
 
 static TABLE: Once<&'static [AtomicU64]> = Once::new();
+/// Where the M2P is, as machine addresses.
+static RUN: Once<(u64, u64)> = Once::new();
+/// Bytes that one number of XENMEM_machphys_mfn_list stands for.
+const CHUNK: u64 = 2 << 20;
 
 static FRAMES: Once<&'static [FrameInfo]> = Once::new();
 
 /// Maps both tables for `nr_frames` frames. `m2p` and `frames` are runs of whole 2 MiB pages.
 pub fn create(nr_frames: u64, m2p: (u64, u64), frames: (u64, u64)) {
     let bytes = |run: (u64, u64)| (run.1 - run.0) as usize;
+    RUN.call_once(|| m2p);
     // SAFETY: (1) both runs were taken from free RAM and belong to nobody else; (2) they are mapped in the direct map.
     unsafe {
         direct(m2p.0).write_bytes(0xff, bytes(m2p));
@@ -48,6 +53,25 @@ pub fn create(nr_frames: u64, m2p: (u64, u64), frames: (u64, u64)) {
 #[inline]
 pub fn frame_table() -> FrameTable<'static> {
     FrameTable::new(FRAMES.get().copied().unwrap_or(&[]))
+}
+
+/// Lets the toolstack map the M2P read-only. Its frames are private to the hypervisor by now.
+pub fn publish() {
+    let (start, end) = RUN.get().copied().unwrap_or_default();
+    for mfn in start / PAGE_SIZE..end / PAGE_SIZE {
+        let published = frame_table().get(Mfn(mfn)).map(FrameInfo::publish);
+        assert!(
+            matches!(published, Some(Ok(()))),
+            "the M2P is in RAM of ours"
+        );
+    }
+}
+
+/// The first frame of the M2P's chunk `index`.
+pub fn chunk(index: u64) -> Option<Mfn> {
+    let (start, end) = RUN.get().copied().unwrap_or_default();
+    let at = start.checked_add(index.checked_mul(CHUNK)?)?;
+    (at < end).then(|| Mfn::containing(at))
 }
 
 /// Writes what pseudophysical frame `mfn` is, or all ones for none. A frame outside the table is ignored.

@@ -57,7 +57,7 @@ fn while_off<M: Machine, R>(
     act: impl FnOnce() -> Result<R, MmuOrErrno>,
 ) -> Result<R, MmuOrErrno> {
     block(m, vcpu, VcpuFlags::HELD);
-    if vcpu.on_cpu.load(SeqCst) != u32::MAX {
+    if !m.is_off_cpu(vcpu) {
         return Err(MmuOrErrno::Again);
     }
     if vcpu.flags.fetch_or(VcpuFlags::INITIALISING, SeqCst) & VcpuFlags::INITIALISING != 0 {
