@@ -34,6 +34,9 @@ fn costs(host: Host) -> BTreeMap<String, u64> {
         .round(&format!("heap=64 : {pair}"))
         .run();
     eprintln!("{host:?}, two domains: {verdict}");
+    for line in pair.lines().filter(|line| line.contains("GUEST")) {
+        eprintln!("    {line}");
+    }
     alone
         .lines()
         .chain(pair.lines())
