@@ -16,7 +16,7 @@ use crate::cpu::this_cpu;
 use crate::guest::{current, exit, pirq, traps};
 use crate::irq::{self, apic, vector};
 use crate::machine::{self, HW};
-use crate::{domain, println, smp};
+use crate::{domain, println, smp, stretch};
 
 /// Registers the keys.
 pub fn register_keys() {
@@ -27,6 +27,7 @@ pub fn register_keys() {
     register_key(b'i', "show physical interrupts of domains", pirq::print);
     register_key(b'm', "show memory", memory);
     register_key(b'n', "send an NMI to every vcpu 0", nmi);
+    stretch::register_key();
     register_key(b'D', "raise VIRQ_DEBUG in domain 0", debug_virq);
     register_key(
         b'C',

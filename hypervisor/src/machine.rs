@@ -36,7 +36,7 @@ use crate::irq::{apic, ioapic, vector};
 use crate::mm::{self, frames, m2p};
 use crate::platform::platform;
 use crate::smp::flush::{self, Flush};
-use crate::{domain, guest_log, println, smp, timer};
+use crate::{domain, guest_log, println, smp, stretch, timer};
 
 /// The machine. There is one, so it needs no state of its own.
 pub struct Hw;
@@ -287,7 +287,9 @@ impl MmuHost for Hw {
     fn should_stop(&self) -> bool {
         // The one place where a hypercall lets interrupts in. Their handlers take no page-table lock, and the callers hold
         // no other (docs/locking.md).
+        stretch::look();
         regs::sti_nop_cli();
+        stretch::look();
         word(slot::PENDING).load(Relaxed) != 0 || current::is_upcall_due()
     }
     #[inline(always)]

@@ -18,4 +18,5 @@ mod machine;
 mod mm;
 mod platform;
 mod smp;
+mod stretch;
 mod timer;

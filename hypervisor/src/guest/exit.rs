@@ -16,7 +16,7 @@ use crate::cpu::info::word;
 use crate::cpu::{regs as cpu_regs, this_cpu};
 use crate::entry::slot;
 use crate::machine::{self, HW};
-use crate::timer;
+use crate::{stretch, timer};
 use rexen_core::hypercall::Machine;
 
 /// Ask the scheduler.
@@ -39,6 +39,7 @@ pub fn request(bits: u64) {
 
 /// Does what is pending, then lets the guest's events in. `_frame` is the one in CpuInfo, which a switch rewrites.
 pub extern "C" fn exit_work(_frame: *mut CpuUserRegs) {
+    let _stretch = stretch::on_the_way_out();
     loop {
         let pending = word(slot::PENDING).swap(0, Relaxed);
         if pending & ADOPT != 0
@@ -66,11 +67,13 @@ pub extern "C" fn exit_work(_frame: *mut CpuUserRegs) {
 /// Waits until there is work. Meanwhile scrubs free frames, letting interrupts in after each.
 fn idle() {
     while word(slot::PENDING).load(Relaxed) == 0 {
+        stretch::look();
         if machine::scrub_one() {
             cpu_regs::sti_nop_cli();
         } else {
             cpu_regs::sti_hlt_cli();
         }
+        stretch::look();
     }
 }
 

@@ -11,6 +11,7 @@ use super::{current, traps};
 use crate::console::panic::die;
 use crate::entry::copy_from_guest;
 use crate::machine::{self, HW};
+use crate::stretch;
 
 const IF: u64 = 1 << 9;
 
@@ -21,6 +22,7 @@ pub extern "C" fn hypercall_entry(regs: &mut CpuUserRegs) -> bool {
     };
     // All of rax is the number; one beyond 32 bits names no call.
     let number = u32::try_from(regs.rax).unwrap_or(u32::MAX);
+    let _stretch = stretch::enter(stretch::Kind::Hypercall(number, regs.rdi));
     let mut call = Call {
         m: &HW,
         domain,
@@ -46,6 +48,7 @@ pub extern "C" fn hypercall_entry(regs: &mut CpuUserRegs) -> bool {
 
 /// The iret hypercall when the fast path could not do it.
 pub extern "C" fn iret_entry(regs: &mut CpuUserRegs) {
+    let _stretch = stretch::enter(stretch::Kind::Hypercall(23, 0));
     let Some((domain, vcpu)) = current::current() else {
         die(regs, "a hypercall, but no guest runs here");
     };

@@ -14,7 +14,7 @@ use super::{current, page_fault, privop};
 use crate::console::panic::{die, print_registers};
 use crate::cpu::{extable, regs as cpu_regs};
 use crate::machine::HW;
-use crate::{entry, irq, println};
+use crate::{entry, irq, println, stretch};
 
 /// Vectors below this are exceptions.
 const FIRST_INTERRUPT: u32 = 0x20;
@@ -24,6 +24,7 @@ const TF: u64 = 1 << 8;
 /// Everything but a page fault, from a guest.
 pub extern "C" fn guest_trap(regs: &mut CpuUserRegs) {
     let vector = regs.entry_vector;
+    let _stretch = stretch::enter(stretch::Kind::Trap(vector));
     if vector >= FIRST_INTERRUPT && vector != LINUX_SYSCALL {
         irq::dispatch(vector as u8);
         return;
@@ -57,6 +58,7 @@ pub extern "C" fn guest_trap(regs: &mut CpuUserRegs) {
 
 /// A page fault from a guest.
 pub extern "C" fn guest_page_fault(regs: &mut CpuUserRegs) {
+    let _stretch = stretch::enter(stretch::Kind::Trap(14));
     let address = cpu_regs::read_cr2();
     let Some((domain, vcpu)) = current::current() else {
         die(regs, "a page fault from a guest, but none runs here");
@@ -155,6 +157,7 @@ pub extern "C" fn hypervisor_trap(frame: *mut CpuUserRegs) -> u64 {
     let regs = unsafe { &mut *frame };
     let vector = regs.entry_vector;
     if vector >= FIRST_INTERRUPT {
+        let _stretch = stretch::interrupt();
         irq::dispatch(vector as u8);
         return 0;
     }

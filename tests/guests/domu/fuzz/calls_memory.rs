@@ -37,7 +37,7 @@ fn entry_place(rng: &mut Rng) -> (u64, u8) {
             )
         }
         _ => {
-            let mfn = world::mfn(rng);
+            let mfn = world::mappable(rng);
             match world::is_precious(mfn) {
                 true => (world::entry_of_page(rng), 1),
                 false => (mfn << 12 | rng.below(512) << 3, 1),
@@ -72,7 +72,7 @@ pub fn mmu_update(rng: &mut Rng, arena: &mut Arena) -> Call {
             place ^= 1 << (40 + rng.below(24));
         }
         if world::is_precious(at >> 12) && kind == 1 {
-            place = world::mfn(rng) << 12 | 1;
+            place = world::mappable(rng) << 12 | 1;
         }
         if kind == 1 {
             value = rng.odd();
@@ -179,15 +179,15 @@ pub fn mmuext_op(rng: &mut Rng, arena: &mut Arena) -> Call {
                 arg1 = match (world::slot_of(rng, 4), rng.below(4)) {
                     (Some(slot), 0 | 1) => MFNS[slot].load(Relaxed),
                     (_, 2) => 0,
-                    _ => world::mfn(rng),
+                    _ => world::mappable(rng),
                 };
             }
             16 | 17 => {
                 arg1 = MFNS[slot].load(Relaxed);
                 KINDS[slot].store(0, Relaxed);
-                arg2 = world::mfn(rng);
+                arg2 = world::mappable(rng);
                 if rng.chance(10) {
-                    arg1 = world::mfn(rng);
+                    arg1 = world::mappable(rng);
                 }
             }
             _ => {}
@@ -328,7 +328,7 @@ pub fn set_gdt(rng: &mut Rng, arena: &mut Arena) -> Call {
         let slot = world::slot_of(rng, world::DESCRIPTORS);
         let mfn = match (slot, rng.chance(70)) {
             (Some(slot), true) => MFNS[slot].load(Relaxed),
-            _ => world::mfn(rng),
+            _ => world::mappable(rng),
         };
         memory::write(list + n * 8, mfn);
     }
@@ -362,7 +362,7 @@ pub fn update_descriptor(rng: &mut Rng) -> Call {
     let mfn = if rng.chance(85) {
         MFNS[slot].load(Relaxed)
     } else {
-        world::mfn(rng)
+        world::mappable(rng)
     };
     let at = mfn << 12 | rng.below(512) << 3 | if rng.chance(3) { rng.below(8) } else { 0 };
     Call::new(abi::UPDATE_DESCRIPTOR, [at, descriptor(rng)])
@@ -509,7 +509,7 @@ pub fn grant_table_op(rng: &mut Rng, arena: &mut Arena) -> Call {
                     let what = if flags & bit != 0 {
                         gref(rng)
                     } else {
-                        world::mfn(rng)
+                        world::mappable(rng)
                     };
                     memory::write(at, what);
                     memory::write(at + 8, domain(rng) | rng.below(4097) << 16);
@@ -532,7 +532,7 @@ pub fn grant_table_op(rng: &mut Rng, arena: &mut Arena) -> Call {
             8 => memory::write(op, rng.pick(&[1, 1, 2, 2, 0, 3, 1 << 31])),
             11 => memory::write(op, gref(rng) | gref(rng) << 32),
             12 => {
-                memory::write(op, world::mfn(rng) << 12);
+                memory::write(op, world::mappable(rng) << 12);
                 memory::write(
                     op + 8,
                     rng.below(4097) | rng.below(4097) << 16 | rng.below(8) << 32,

@@ -55,10 +55,10 @@ pub fn event_channel_op(rng: &mut Rng, arena: &mut Arena) -> Call {
         8 => ([port(rng) | vcpu(rng) << 32, 0, 0], 0),
         10 => ([whom, 0, 0], 0),
         11 => (
-            [world::mfn(rng), rng.below(4096) & !7 | vcpu(rng) << 32, 0],
+            [world::mappable(rng), rng.below(4096) & !7 | vcpu(rng) << 32, 0],
             0,
         ),
-        12 => ([world::mfn(rng), 0, 0], 0),
+        12 => ([world::mappable(rng), 0, 0], 0),
         13 => ([port(rng) | rng.below(18) << 32, 0, 0], 0),
         _ => ([port(rng), 0, 0], 0),
     };
@@ -83,7 +83,7 @@ pub fn vcpu_op(rng: &mut Rng, arena: &mut Arena, workers: usize) -> Call {
             crew::fill_context(at, 1, 0);
             for _ in 0..1 + rng.below(4) {
                 let value = match rng.below(3) {
-                    0 => world::mfn(rng),
+                    0 => world::mappable(rng),
                     1 => world::address(rng),
                     _ => rng.odd(),
                 };
@@ -123,7 +123,7 @@ pub fn vcpu_op(rng: &mut Rng, arena: &mut Arena, workers: usize) -> Call {
         }
         10 => {
             who = who.max(2);
-            arena.words([world::mfn(rng), rng.below(4096) & !63])
+            arena.words([world::mappable(rng), rng.below(4096) & !63])
         }
         _ => arena.take(64),
     };
@@ -300,7 +300,7 @@ pub fn physdev_op(rng: &mut Rng, arena: &mut Arena) -> Call {
         let value = match rng.below(5) {
             0 => domain(rng) | rng.below(4) << 32,
             1 => rng.below(64) | rng.below(64) << 32,
-            2 => world::mfn(rng),
+            2 => world::mappable(rng),
             3 => world::address(rng),
             _ => rng.odd(),
         };
@@ -345,7 +345,7 @@ pub fn domctl(rng: &mut Rng, arena: &mut Arena) -> Call {
     for word in 2..18 {
         let value = match rng.below(6) {
             0 => world::pool_address(rng) & !7,
-            1 => world::mfn(rng),
+            1 => world::mappable(rng),
             2 => rng.odd(),
             3 => rng.below(4) | rng.below(4) << 32,
             _ => 0,

@@ -35,6 +35,8 @@ static TABLES: Lone<[u64; 32]> = Lone::new([0; 32]);
 static SPECIAL: Lone<[u64; 8]> = Lone::new([0; 8]);
 /// The guest's own number.
 static SELF: Lone<u64> = Lone::new(0);
+/// The first frame behind all memory.
+static RAM_END: Lone<u64> = Lone::new(0);
 static TOP_ENTRY: Lone<u64> = Lone::new(0);
 static INITIAL_END: Lone<u64> = Lone::new(0);
 
@@ -43,6 +45,7 @@ pub const TOP_SLOT: u64 = 511;
 
 /// Fills the pool; `special` are frames of note that others own.
 pub fn init(special: &[u64]) {
+    RAM_END.set(hypercall::call(abi::MEMORY_OP, [2, 0]).cast_unsigned());
     SELF.set(entry::option("domid").unwrap_or(0));
     let info = entry::start_info();
     let first_spare = info.nr_pages.saturating_sub((FRAMES - MAPPED) as u64);
@@ -218,7 +221,10 @@ pub fn pte(rng: &mut Rng, level: u8) -> u64 {
     match rng.weighted(&[84, 10, 3, 3]) {
         0 => {}
         1 => return 0,
-        2 => return mappable(rng) << 12 | rng.below(4096) & !abi::PTE_RW,
+        2 => {
+            let frame = mappable(rng);
+            return frame << 12 | rng.below(4096) & !abi::PTE_RW | unless_ram(frame);
+        }
         _ => return rng.word() & !(abi::PTE_P),
     }
     let below = level.saturating_sub(1);
@@ -241,7 +247,17 @@ pub fn pte(rng: &mut Rng, level: u8) -> u64 {
     if rng.chance(4) {
         flags ^= 1 << (52 + rng.below(12));
     }
-    frame << 12 | flags
+    frame << 12 | flags | unless_ram(frame)
+}
+
+/// Domain 0 may map what is no memory. It must not run there: emulators have been seen to give up.
+fn unless_ram(frame: u64) -> u64 {
+    let is_ram = (0x100..RAM_END.get()).contains(&frame);
+    if is_ram || !entry::is_domain0() {
+        0
+    } else {
+        abi::PTE_NX
+    }
 }
 
 /// A domain that may be there: numbers are given out one after the other.
