@@ -527,7 +527,7 @@ impl CpuidPolicy {
         let last_feature = self.feature[0][EAX];
         let basic = (0..)
             .zip(&self.basic)
-            .filter(|(leaf, _)| !matches!(leaf, 4 | 7 | 0xd));
+            .filter(|(leaf, _)| !matches!(leaf, 4 | 7 | 0xb | 0xd));
         let extended = (EXTENDED..).zip(&self.extended);
         let last_extended = self.extended[0][EAX];
         basic
@@ -548,6 +548,8 @@ impl CpuidPolicy {
                 of(7, &self.feature)
                     .filter(move |leaf| last_basic >= 7 && leaf.subleaf <= last_feature),
             )
+            // The toolstack's reader takes topology by subleaf only; what a guest sees is made for each vcpu.
+            .chain(of(0xb, &[[0; 4]; 2]).filter(move |_| last_basic >= 0xb))
             .chain(
                 of(0xd, &self.xstate).filter(move |leaf| last_basic >= 0xd && leaf.regs != [0; 4]),
             )

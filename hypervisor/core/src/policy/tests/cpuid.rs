@@ -453,12 +453,15 @@ fn the_toolstack_gets_each_leaf_once_and_none_beyond_the_last() {
     unique.sort();
     unique.dedup();
     assert_eq!(unique.len(), leaves.len());
+    assert!(!leaves.contains(&(0xb, NO_SUBLEAF)), "libxc refuses it");
     for wanted in [
         (0, NO_SUBLEAF),
         (1, NO_SUBLEAF),
         (4, 0),
         (7, 0),
         (7, 1),
+        (0xb, 0),
+        (0xb, 1),
         (0xd, 0),
         (0xd, 2),
         (0x8000_0008, NO_SUBLEAF),
