@@ -7,8 +7,9 @@ use core::sync::atomic::{
 };
 
 use rexen_core::domain::{Domain, Vcpu, VcpuFlags};
+use rexen_core::frame::FrameType;
 use rexen_core::hypercall::{self, Machine};
-use rexen_core::pvmmu::check_world;
+use rexen_core::pvmmu::{Root, check_world};
 use rexen_core::units::{CpuId, CpuMask, VcpuId};
 
 use crate::console::keys::register_key;
@@ -16,6 +17,7 @@ use crate::cpu::this_cpu;
 use crate::guest::{current, exit, pirq, traps};
 use crate::irq::{self, apic, vector};
 use crate::machine::{self, HW};
+use crate::mm::m2p;
 use crate::{domain, println, smp, stretch};
 
 /// Registers the keys.
@@ -191,6 +193,10 @@ fn check() {
     for domain in &domains {
         domain.for_each_held_frame(|root| roots.push(root));
     }
+    roots.extend(m2p::published().map(|mfn| Root {
+        mfn,
+        as_type: Some(FrameType::Shared),
+    }));
     let bad = check_world(HW.frame_table(), &HW, roots);
     for mismatch in bad.iter().take(20) {
         println!("check_world: {mismatch:?}");

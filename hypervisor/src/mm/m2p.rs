@@ -57,14 +57,19 @@ pub fn frame_table() -> FrameTable<'static> {
 
 /// Lets the toolstack map the M2P read-only. Its frames are private to the hypervisor by now.
 pub fn publish() {
-    let (start, end) = RUN.get().copied().unwrap_or_default();
-    for mfn in start / PAGE_SIZE..end / PAGE_SIZE {
-        let published = frame_table().get(Mfn(mfn)).map(FrameInfo::publish);
+    for mfn in published() {
+        let published = frame_table().get(mfn).map(FrameInfo::publish);
         assert!(
             matches!(published, Some(Ok(()))),
             "the M2P is in RAM of ours"
         );
     }
+}
+
+/// The frames that [`publish`] gave a typed reference.
+pub fn published() -> impl Iterator<Item = Mfn> {
+    let (start, end) = RUN.get().copied().unwrap_or_default();
+    (start / PAGE_SIZE..end / PAGE_SIZE).map(Mfn)
 }
 
 /// The first frame of the M2P's chunk `index`.

@@ -55,7 +55,11 @@ pub fn event_channel_op(rng: &mut Rng, arena: &mut Arena) -> Call {
         8 => ([port(rng) | vcpu(rng) << 32, 0, 0], 0),
         10 => ([whom, 0, 0], 0),
         11 => (
-            [world::mappable(rng), rng.below(4096) & !7 | vcpu(rng) << 32, 0],
+            [
+                world::mappable(rng),
+                rng.below(4096) & !7 | vcpu(rng) << 32,
+                0,
+            ],
             0,
         ),
         12 => ([world::mappable(rng), 0, 0], 0),
