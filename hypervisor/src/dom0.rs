@@ -230,9 +230,7 @@ fn build_from(kernel_file: &[u8], initrd: &[u8]) -> Result<(), String> {
     }
     HW.set_wall_clock(timer::boot_seconds(), 0);
     console::input::set_notify(|| {
-        if let Some(dom0) = HW.domain(DomId::DOM0) {
-            hypercall::raise_virq(&HW, &dom0, VcpuId(0), Virq::CONSOLE);
-        }
+        hypercall::raise_global_virq(&HW, Virq::CONSOLE);
     });
     debug::register_keys();
     entry::install_gates();

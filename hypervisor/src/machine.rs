@@ -15,7 +15,7 @@ use rexen_abi::errno::Errno;
 use rexen_abi::sched::{SHUTDOWN_crash, SHUTDOWN_poweroff, SHUTDOWN_watchdog};
 use rexen_abi::xen::{VcpuTimeInfo, shared_info_offset};
 use rexen_core::domain::{Domain, DomainSpec, Vcpu, assist};
-use rexen_core::evtchn::{DwordIndex, QwordIndex, SharedFrames};
+use rexen_core::evtchn::{DwordIndex, QwordIndex, SharedFrames, VirqHandlers};
 use rexen_core::frame::{Buddy, FrameTable, Pool};
 use rexen_core::hypercall::{Machine, MsiRequest, PowerAction, SegmentBase};
 use rexen_core::options::LogLevel;
@@ -47,6 +47,7 @@ static SCHEDULER: Once<Box<dyn Scheduler>> = Once::new();
 static POOL: Once<Mutex<Pool<'static>>> = Once::new();
 /// Wall clock at time 0: seconds and nanoseconds of UTC.
 static WALL_CLOCK: Mutex<(u64, u32)> = Mutex::new((0, 0));
+static VIRQ_HANDLERS: VirqHandlers = VirqHandlers::new();
 static NR_RAM: AtomicU64 = AtomicU64::new(0);
 static L4_SLOTS: Once<[u64; 16]> = Once::new();
 
@@ -391,6 +392,9 @@ impl Machine for Hw {
     #[inline]
     fn free_dropped(&self) {
         free_dropped();
+    }
+    fn virq_handlers(&self) -> &VirqHandlers {
+        &VIRQ_HANDLERS
     }
     fn max_frame(&self) -> u64 {
         mm::max_mfn()

@@ -18,6 +18,7 @@ abi_constants! {
         EVTCHNOP_init_control = 11,
         EVTCHNOP_expand_array = 12,
         EVTCHNOP_set_priority = 13,
+        EVTCHNOP_reset_cont = 14,
     }
     "Value of `evtchn_status.status`." u32 {
         EVTCHNSTAT_closed = 0,

@@ -25,6 +25,10 @@ pub enum EvtchnError {
     NoMemory,
     /// The operation needs the FIFO ABI, which the domain has not switched on.
     NotFifo,
+    /// All ports are being closed already, or are not when that is to go on.
+    Busy,
+    /// Ports were opened while all were being closed.
+    StillOpen,
     /// The structure would not fit its frame, or is not aligned.
     BadLocation,
 }
@@ -41,6 +45,8 @@ impl From<EvtchnError> for Errno {
             EvtchnError::NoFreePort | EvtchnError::ArrayFull => Errno::ENOSPC,
             EvtchnError::NoMemory => Errno::ENOMEM,
             EvtchnError::NotFifo => Errno::EOPNOTSUPP,
+            EvtchnError::Busy => Errno::EBUSY,
+            EvtchnError::StillOpen => Errno::EAGAIN,
             EvtchnError::BadLocation => Errno::ENXIO,
         }
     }

@@ -4,17 +4,18 @@
 //! The guest may write anything into these words at any time. It can thereby lose or repeat its own events, no more: a
 //! link that we read is never followed, the tails of the queues are ours, and every retry is counted.
 //!
-//! The array's and control blocks' frames are reached only under a queue lock of the domain. [`EventChannels::end_fifo`]
+//! The array's and control blocks' frames are reached only under a queue lock of the domain. [`EventChannels::end_reset`]
 //! relies on that: having taken every queue lock once after it took the frames out, it knows that nobody uses them.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 use super::port::PortWord;
 use super::shared::{DwordIndex, SharedSpot};
-use super::table::{OpenPort, Slot};
+use super::table::{Admin, OpenPort, Slot};
 use super::vcpu::VcpuEvents;
 use super::{EventChannels, EvtchnError, Raised, SharedFrames};
 use crate::sync::MutexGuard;
+use crate::sync::atomic::{AtomicU64, point};
 use crate::units::{EvtchnPort, Mfn, VcpuId};
 
 /// Ports 1 to 131071 exist in the FIFO ABI.
@@ -155,7 +156,7 @@ impl EventChannels {
 
     /// Gives `vcpu` a control block at byte `offset` of `mfn`, and switches the domain to the FIFO ABI if it was not.
     ///
-    /// The caller holds `mfn` with a writable type, and keeps it so until [`EventChannels::end_fifo`] gives it back. Events
+    /// The caller holds `mfn` with a writable type, and keeps it so until [`EventChannels::end_reset`] gives it back. Events
     /// pending in the two-level ABI are remembered.
     ///
     /// # Errors
@@ -197,7 +198,7 @@ impl EventChannels {
 
     /// Adds page `mfn` to the event array, and raises what was remembered for its ports: `raised` is told of each.
     ///
-    /// The caller holds `mfn` with a writable type, and keeps it so until [`EventChannels::end_fifo`] gives it back.
+    /// The caller holds `mfn` with a writable type, and keeps it so until [`EventChannels::end_reset`] gives it back.
     ///
     /// # Errors
     /// `NotFifo` (EOPNOTSUPP): no control block yet. `ArrayFull` (ENOSPC): there are 128 pages.
@@ -241,10 +242,8 @@ impl EventChannels {
         Ok(())
     }
 
-    /// Goes back to the two-level ABI, and gives each frame of the array and the control blocks to `release`, once per
-    /// use. The last step of EVTCHNOP_reset and of a domain's destruction, after all ports were closed.
-    pub fn end_fifo(&self, mut release: impl FnMut(Mfn)) {
-        let _admin = self.admin();
+    /// Goes back to the two-level ABI, when no port is open.
+    pub(super) fn end_fifo(&self, _: &mut Admin, mut release: impl FnMut(Mfn)) {
         self.fifo_active.store(false, SeqCst);
         self.fifo.nr_pages.store(0, SeqCst);
         let pages =
@@ -511,6 +510,7 @@ fn set_link(tail: &AtomicU32, port: EvtchnPort) -> bool {
             return false;
         }
         let new = old & !(BUSY | LINK_MASK) | (port.0 & LINK_MASK);
+        point();
         if tail.compare_exchange(old, new, SeqCst, SeqCst).is_ok() {
             return true;
         }

@@ -125,9 +125,9 @@ impl Guest {
             if next == 0 {
                 ready &= !(1 << priority);
             }
-            let now = word.load(SeqCst);
+            let now = self.word(ram, port).load(SeqCst);
             if now & (PENDING | MASKED) == PENDING {
-                word.fetch_and(!PENDING, SeqCst);
+                self.word(ram, port).fetch_and(!PENDING, SeqCst);
                 taken.push(port);
             }
             self.heads[vcpu.0 as usize][priority] = next;

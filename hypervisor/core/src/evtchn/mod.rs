@@ -14,6 +14,9 @@
 //!     └─ close, from any state
 //! ```
 //!
+//! An event that is raised while its port is being closed may appear on what the port becomes next: guests take events
+//! that nobody sent for what they are, hints. None is lost that was sent after a bind and before a close.
+//!
 //! Nothing here wakes or interrupts a vcpu: a raise returns [`Raised`], and the caller acts.
 //!
 //! Lock order: admin lock, then FIFO queue locks in ascending order of vcpu.
@@ -33,6 +36,8 @@ mod guest;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]
+mod races;
+#[cfg(test)]
 pub(crate) mod ram;
 #[cfg(test)]
 mod tests;
@@ -45,4 +50,4 @@ pub use shared::{DwordIndex, QwordIndex, SharedFrames, SharedSpot};
 pub use table::{Closed, EventChannels, Peers};
 pub use two_level::TWO_LEVEL_NR_CHANNELS;
 pub use vcpu::VCPU_INFO_BYTES;
-pub use virq::{NR_VIRQS, Virq};
+pub use virq::{NR_VIRQS, Virq, VirqHandlers};

@@ -2,13 +2,14 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
+use core::sync::atomic::Ordering::SeqCst;
 
 use super::fifo::{FIFO_NR_CHANNELS, Fifo};
 use super::port::{MAX_PAYLOAD, PortState, PortStatus, PortWord};
 use super::two_level::TWO_LEVEL_NR_CHANNELS;
 use super::vcpu::VcpuEvents;
 use super::{EvtchnError, Priority, Raised, SharedFrames, Virq};
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use crate::sync::{Mutex, MutexGuard, Relax};
 use crate::units::{DomId, EvtchnPort, Mfn, Pirq, VcpuId};
 
@@ -40,6 +41,8 @@ pub(super) struct Admin {
     used: Vec<u64>,
     /// No free port is below this.
     lowest: u32,
+    /// Where [`EventChannels::close_next`] goes on; 0 if all ports are not being closed.
+    closing: u32,
     dying: bool,
 }
 
@@ -119,6 +122,7 @@ impl EventChannels {
             admin: Mutex::new(Admin {
                 used,
                 lowest: 1,
+                closing: 0,
                 dying: false,
             }),
         })
@@ -277,7 +281,8 @@ impl EventChannels {
             word.is_bound_to(waiting).then(|| word.with_state(far).0)
         });
         if bound.is_err() {
-            self.free(&mut admin, port);
+            // Closed meanwhile. That may have left our new end waiting for the other domain, which may have bound to it.
+            self.close_locked(frames, &Only(remote), &mut admin, port)?;
             return Err(EvtchnError::WrongState);
         }
         drop(admin);
@@ -502,28 +507,65 @@ impl EventChannels {
         }
     }
 
-    fn free(&self, admin: &mut Admin, port: EvtchnPort) {
-        if let Some(slot) = self.slot(port) {
-            slot.word.store(PortWord::CLOSED.0, SeqCst);
-        }
-        admin.mark_free(port);
-    }
-
-    /// Refuses new ports from now on; the domain is being destroyed.
+    /// Refuses new ports from now on; the domain is being destroyed. Then [`Self::close_next`] closes what there is.
     pub fn set_dying(&self) {
-        self.admin().dying = true;
+        let mut admin = self.admin();
+        admin.dying = true;
+        admin.closing = 1;
     }
 
-    /// Closes the lowest open port: a step of EVTCHNOP_reset and of a domain's destruction, repeated until it gives
-    /// `None`. The caller may pause between steps for as long as it likes.
+    /// Begins to close all ports, or goes on with that; a guest may open others meanwhile, behind us.
+    ///
+    /// # Errors
+    /// `Busy` (EBUSY): begun already, or nothing to go on with.
+    /// # Source
+    /// `public/event_channel.h`, EVTCHNOP_reset.
+    pub fn begin_reset(&self, resume: bool) -> Result<(), EvtchnError> {
+        let mut admin = self.admin();
+        if resume != (admin.closing != 0) {
+            return Err(EvtchnError::Busy);
+        }
+        admin.closing = admin.closing.max(1);
+        Ok(())
+    }
+
+    /// Closes the next open port: a step of EVTCHNOP_reset and of a domain's destruction, repeated until it gives
+    /// `None`. The caller may pause between steps for as long as it likes, and ends with [`Self::end_reset`].
     pub fn close_next<F: SharedFrames + ?Sized, P: Peers + ?Sized>(
         &self,
         frames: &F,
         peers: &P,
     ) -> Option<Closed> {
         let mut admin = self.admin();
-        let port = admin.next_used()?;
+        let port = admin.next_used(admin.closing.max(1))?;
+        admin.closing = port.0 + 1;
         self.close_locked(frames, peers, &mut admin, port).ok()
+    }
+
+    /// Ends what [`Self::begin_reset`] or [`Self::set_dying`] began: goes back to the two-level ABI, and gives each frame of
+    /// the array and the control blocks to `release`, once per use.
+    ///
+    /// # Errors
+    /// `StillOpen` (EAGAIN): the guest opened a port meanwhile; the ABI stays.
+    pub fn end_reset(&self, release: impl FnMut(Mfn)) -> Result<(), EvtchnError> {
+        let mut admin = self.admin();
+        admin.closing = 0;
+        if admin.next_used(1).is_some() {
+            return Err(EvtchnError::StillOpen);
+        }
+        self.end_fifo(&mut admin, release);
+        Ok(())
+    }
+}
+
+/// The one domain that the far end of a channel can be in.
+struct Only<'a>(&'a EventChannels);
+
+impl Peers for Only<'_> {
+    fn with_peer(&self, dom: DomId, f: &mut dyn FnMut(&EventChannels)) {
+        if dom == self.0.dom {
+            f(self.0);
+        }
     }
 }
 
@@ -541,11 +583,17 @@ impl Admin {
             })
     }
 
-    fn next_used(&self) -> Option<EvtchnPort> {
-        self.used.iter().enumerate().find_map(|(index, word)| {
-            let open = if index == 0 { word & !1 } else { *word };
-            (open != 0).then(|| EvtchnPort(index as u32 * 64 + open.trailing_zeros()))
-        })
+    fn next_used(&self, from: u32) -> Option<EvtchnPort> {
+        let start = from as usize / 64;
+        let below = (1u64 << (from % 64)) - 1;
+        self.used
+            .iter()
+            .enumerate()
+            .skip(start)
+            .find_map(|(index, word)| {
+                let open = if index == start { word & !below } else { *word };
+                (open != 0).then(|| EvtchnPort(index as u32 * 64 + open.trailing_zeros()))
+            })
     }
 
     fn mark_used(&mut self, port: EvtchnPort) {

@@ -362,7 +362,7 @@ fn array_has_128_pages_and_ending_fifo_gives_every_frame_back() {
     assert!(channels.close_next(&ram, &Nobody).is_some());
     assert!(channels.close_next(&ram, &Nobody).is_none());
     let mut back = Vec::new();
-    channels.end_fifo(|mfn| back.push(mfn));
+    channels.end_reset(|mfn| back.push(mfn)).unwrap();
     let mut expected: Vec<_> = (1..130).map(|n| ram.mfn(n)).collect();
     expected.push(ram.mfn(1));
     back.sort();

@@ -1,12 +1,13 @@
 //! What each vcpu of a domain has: its vcpu_info, its virqs, its FIFO queues, and what it polls.
 
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
+use core::sync::atomic::Ordering::SeqCst;
 
 use super::fifo::NR_PRIORITIES;
 use super::shared::{SharedFrames, SharedSpot};
 use super::virq::NR_VIRQS;
 use super::{EventChannels, EvtchnError, Raised};
 use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use crate::units::{EvtchnPort, Mfn, VcpuId};
 
 /// Bytes of a vcpu_info (`public/xen.h`).
@@ -273,14 +274,12 @@ impl EventChannels {
     /// Ends the polls that `port` satisfies and names each such vcpu to `wake`. For [`Raised::pollers`].
     pub fn wake_pollers(&self, port: EvtchnPort, mut wake: impl FnMut(VcpuId)) {
         for (id, events) in (0u32..).zip(self.vcpus.iter()) {
-            let polled = events.polling.load(SeqCst);
-            if polled != POLL_NONE
-                && (polled == POLL_ANY || polled == port.0)
-                && events
-                    .polling
-                    .compare_exchange(polled, POLL_NONE, SeqCst, SeqCst)
-                    .is_ok()
-            {
+            // Again if it narrows its poll just now.
+            let ended = events.polling.fetch_update(SeqCst, SeqCst, |polled| {
+                (polled != POLL_NONE && (polled == POLL_ANY || polled == port.0))
+                    .then_some(POLL_NONE)
+            });
+            if ended.is_ok() {
                 self.nr_pollers.fetch_sub(1, SeqCst);
                 wake(VcpuId(id));
             }

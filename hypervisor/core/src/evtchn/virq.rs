@@ -1,6 +1,9 @@
 //! Virtual interrupts: their numbers and scopes (`public/xen.h`, VIRQ_*).
 
+use core::sync::atomic::{AtomicU16, Ordering::Relaxed};
+
 use super::EvtchnError;
+use crate::units::DomId;
 
 /// How many virtual interrupts there are (`public/xen.h`, NR_VIRQS).
 pub const NR_VIRQS: usize = 24;
@@ -53,6 +56,46 @@ impl TryFrom<u32> for Virq {
         match u8::try_from(number) {
             Ok(small) if usize::from(small) < NR_VIRQS => Ok(Virq(small)),
             _ => Err(EvtchnError::BadArgument),
+        }
+    }
+}
+
+/// Which domain gets each global virtual interrupt: domain 0, unless it gave one to another.
+#[derive(Debug, Default)]
+pub struct VirqHandlers([AtomicU16; NR_VIRQS]);
+
+impl VirqHandlers {
+    /// All for domain 0.
+    pub const fn new() -> Self {
+        VirqHandlers([const { AtomicU16::new(DomId::DOM0.0) }; NR_VIRQS])
+    }
+
+    /// Who gets `virq`.
+    pub fn handler(&self, virq: Virq) -> DomId {
+        let handler = self.0.get(usize::from(virq.0));
+        handler.map_or(DomId::DOM0, |dom| DomId(dom.load(Relaxed)))
+    }
+
+    /// Gives `virq` to `dom`, which exists.
+    ///
+    /// # Errors
+    /// `BadArgument` (EINVAL): it is not global.
+    /// # Source
+    /// `public/domctl.h`, XEN_DOMCTL_set_virq_handler.
+    pub fn set(&self, virq: Virq, dom: DomId) -> Result<(), EvtchnError> {
+        match self.0.get(usize::from(virq.0)) {
+            Some(handler) if virq.is_global() => {
+                handler.store(dom.0, Relaxed);
+                Ok(())
+            }
+            _ => Err(EvtchnError::BadArgument),
+        }
+    }
+
+    /// Gives what `dom` gets back to domain 0: `dom` is being destroyed.
+    pub fn forget(&self, dom: DomId) {
+        for handler in &self.0 {
+            let _ = handler.compare_exchange(dom.0, DomId::DOM0.0, Relaxed, Relaxed);
         }
     }
 }

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use rexen_abi::errno::Errno;
 
 use crate::domain::{Domain, DomainSpec, Vcpu};
-use crate::evtchn::SharedFrames;
+use crate::evtchn::{SharedFrames, VirqHandlers};
 use crate::frame::{FrameTable, MemoryFigures, Pool};
 use crate::policy::CpuPolicies;
 use crate::pvmmu::MmuHost;
@@ -98,6 +98,9 @@ pub trait Machine: MmuHost + SharedFrames + Sync + Sized {
     fn scheduler(&self) -> &dyn Scheduler;
     /// Makes `cpu` ask the scheduler, which said that it should.
     fn reschedule(&self, cpu: CpuId);
+    /// Who gets the global VIRQs.
+    fn virq_handlers(&self) -> &VirqHandlers;
+
     /// The scheduler may run `vcpu` again.
     fn vcpu_wake(&self, vcpu: &Vcpu);
     /// `vcpu` must stop running: if it is the caller, when this hypercall ends.

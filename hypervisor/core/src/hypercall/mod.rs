@@ -182,6 +182,13 @@ pub fn raise_virq<M: Machine>(m: &M, domain: &Domain, vcpu: VcpuId, virq: Virq) 
     }
 }
 
+/// Raises a global VIRQ of the domain that handles it, if that has bound it.
+pub fn raise_global_virq<M: Machine>(m: &M, virq: Virq) {
+    m.with_domain(m.virq_handlers().handler(virq), |domain| {
+        raise_virq(m, domain, VcpuId(0), virq);
+    });
+}
+
 /// Makes a vcpu notice that its upcall is due: wakes it when it blocks, interrupts the CPU it runs on.
 #[inline]
 pub fn wake_for_event<M: Machine>(m: &M, vcpu: &Vcpu) {
@@ -253,9 +260,7 @@ pub fn shut_down<M: Machine>(m: &M, domain: &Domain, reason: u32) {
 
 /// Tells the toolstack that some domain has shut down or is gone: it looks which.
 pub fn tell_toolstack<M: Machine>(m: &M) {
-    if let Some(dom0) = m.domain(DomId::DOM0) {
-        raise_virq(m, &dom0, VcpuId(0), Virq::DOM_EXC);
-    }
+    raise_global_virq(m, Virq::DOM_EXC);
 }
 
 /// Gives a new domain what every domain has from the start: a shared_info in which no vcpu takes events, and a frame of

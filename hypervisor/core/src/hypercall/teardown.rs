@@ -14,7 +14,7 @@ use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use super::allocate::set_claim;
 use super::handlers::args::frame_or_none;
-use super::handlers::event_channel_op::{OtherDomains, after_close};
+use super::handlers::event_channel_op::{close_all, end_reset};
 use super::handlers::grant_host::{Mapper, unshare};
 use super::handlers::set_gdt::release_gdt;
 use super::{Machine, block, tell_toolstack};
@@ -23,7 +23,7 @@ use crate::gnttab::Abandoned;
 use crate::pvmmu::{DomainMm, Refs};
 use crate::units::{DomId, Mfn};
 
-/// Ports, or mappings, between two looks at whether to stop.
+/// Mappings between two looks at whether to stop.
 const PER_LOOK: u32 = 16;
 
 /// The turn is over before the work is.
@@ -114,21 +114,18 @@ fn stop<M: Machine>(m: &M, domain: &Domain) -> Result<(), Again> {
 
 /// Closes the ports, and lets go of the frames where events are written.
 fn end_events<M: Machine>(m: &M, domain: &Arc<Domain>) -> Result<(), Again> {
-    let mut closed = 0u32;
-    while let Some(what) = domain.events.close_next(m, &OtherDomains(m)) {
-        after_close(m, domain, &what);
-        closed += 1;
-        if closed.is_multiple_of(PER_LOOK) && m.should_stop() {
-            return Err(Again);
-        }
+    if !close_all(m, domain) {
+        return Err(Again);
     }
     if !m.is_idle(domain) {
         return Err(Again);
     }
     // Ending a claim cannot fail.
     let _ = set_claim(m, domain, 0);
+    m.virq_handlers().forget(domain.id);
+    // Neither can this: a dying domain opens no port.
+    let _ = end_reset(m, domain);
     let refs = refs(m);
-    domain.events.end_fifo(|mfn| refs.release_writable(mfn));
     for vcpu in &domain.vcpus {
         if let Some(mfn) = domain.events.forget_vcpu_info(vcpu.id) {
             refs.release_writable(mfn);

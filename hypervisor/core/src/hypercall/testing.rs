@@ -11,7 +11,7 @@ use rexen_abi::Plain;
 use rexen_abi::errno::Errno;
 
 use crate::domain::{Domain, DomainPolicy, DomainSpec, Parts, Vcpu, VcpuFlags};
-use crate::evtchn::{DwordIndex, QwordIndex, SharedFrames};
+use crate::evtchn::{DwordIndex, QwordIndex, SharedFrames, VirqHandlers};
 use crate::frame::{Buddy, FrameInfo, FrameTable, Pool};
 use crate::hypercall::{
     Call, Machine, MsiRequest, Outcome, PowerAction, SegmentBase, furnish, table,
@@ -85,6 +85,7 @@ pub struct Fake {
     ram: Vec<AtomicU64>,
     ram32: Vec<AtomicU32>,
     pool: crate::sync::Mutex<Pool<'static>>,
+    virqs: VirqHandlers,
     guest: Mutex<Vec<u8>>,
     domains: Mutex<Vec<Arc<Domain>>>,
     slots: [u64; 16],
@@ -131,6 +132,7 @@ impl Fake {
                 .collect(),
             ram32: (0..RAM * 1024).map(|_| AtomicU32::new(0)).collect(),
             pool: crate::sync::Mutex::new(Pool::new(buddy)),
+            virqs: VirqHandlers::new(),
             guest: Mutex::new(vec![0; GUEST_SIZE]),
             domains: Mutex::default(),
             slots: std::array::from_fn(|i| 0x8000_0000_dead_0063 + ((i as u64) << 12)),
@@ -502,6 +504,9 @@ impl Machine for Fake {
         &self.pool
     }
     fn free_dropped(&self) {}
+    fn virq_handlers(&self) -> &VirqHandlers {
+        &self.virqs
+    }
     fn max_frame(&self) -> u64 {
         ALL as u64
     }

@@ -3,6 +3,8 @@
 //! The hypervisor spins with interrupts off. A CPU that spins must still answer the TLB-flush requests of the CPU that
 //! holds the lock, or both wait for ever: the relax hook does that. `docs/locking.md` has the lock order.
 
+pub mod atomic;
+
 use spin::RelaxStrategy;
 
 static RELAX: spin::Once<fn()> = spin::Once::new();

@@ -1,5 +1,7 @@
 //! A machine in RAM for tests: frames, their contents, caches that keep all they ever saw, and I/O frames.
 
+pub mod schedules;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 

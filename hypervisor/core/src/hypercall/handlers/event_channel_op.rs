@@ -35,14 +35,17 @@ pub fn event_channel_op<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
             .read(arg)
             .and_then(|port| send(call, EvtchnPort(port)))
             .into(),
-        EVTCHNOP_reset => match call
-            .read::<EvtchnReset>(arg)
-            .and_then(|asked| reset(call, asked.dom))
-        {
-            Ok(true) => Outcome::Done(0),
-            Ok(false) => Outcome::Again(call.args),
-            Err(e) => Outcome::Done(e.to_rax()),
-        },
+        cmd @ (EVTCHNOP_reset | EVTCHNOP_reset_cont) => {
+            let resume = cmd == EVTCHNOP_reset_cont;
+            match call
+                .read::<EvtchnReset>(arg)
+                .and_then(|asked| reset(call, asked.dom, resume))
+            {
+                Ok(true) => Outcome::Done(0),
+                Ok(false) => call.again([u64::from(EVTCHNOP_reset_cont)]),
+                Err(e) => Outcome::Done(e.to_rax()),
+            }
+        }
         cmd => others(call, cmd, arg).into(),
     }
 }
@@ -214,23 +217,43 @@ fn status<M: Machine>(call: &Call<'_, M>, mut op: EvtchnStatus) -> Result<Evtchn
 }
 
 /// Closes all ports; false if it is to go on later.
-fn reset<M: Machine>(call: &Call<'_, M>, dom: u16) -> Result<bool, Errno> {
+fn reset<M: Machine>(call: &Call<'_, M>, dom: u16, resume: bool) -> Result<bool, Errno> {
     let target = call.target(dom)?;
-    let m = call.m;
+    // While another domain runs, it could open ports for ever.
+    if target.is_dying() || target.id != call.domain.id && !target.life.control().is_paused() {
+        return Err(Errno::EINVAL);
+    }
+    target.events.begin_reset(resume)?;
+    if !close_all(call.m, &target) {
+        return Ok(false);
+    }
+    end_reset(call.m, &target)?;
+    Ok(true)
+}
+
+/// Closes the ports that a reset or a domain's end has not closed yet; false if it is to go on later.
+pub fn close_all<M: Machine>(m: &M, domain: &Domain) -> bool {
     let mut closed = 0u32;
-    while let Some(what) = target.events.close_next(m, &OtherDomains(m)) {
-        after_close(m, &target, &what);
+    while let Some(what) = domain.events.close_next(m, &OtherDomains(m)) {
+        after_close(m, domain, &what);
         closed += 1;
         if closed.is_multiple_of(CLOSES_PER_LOOK) && m.should_stop() {
-            return Ok(false);
+            return false;
         }
     }
+    true
+}
+
+/// Ends what [`close_all`] began: the domain has the two-level ABI again, and its frames back.
+///
+/// # Errors
+/// EAGAIN: it opened ports meanwhile.
+pub fn end_reset<M: Machine>(m: &M, domain: &Domain) -> Result<(), Errno> {
     let refs = Refs {
         frames: m.frames(),
         host: m,
     };
-    target.events.end_fifo(|mfn| refs.release_writable(mfn));
-    Ok(true)
+    Ok(domain.events.end_reset(|mfn| refs.release_writable(mfn))?)
 }
 
 fn init_control<M: Machine>(call: &Call<'_, M>, op: &EvtchnInitControl) -> Result<(), Errno> {

@@ -9,11 +9,11 @@ use rexen_abi::xen::*;
 
 use super::err;
 use crate::domain::VcpuFlags;
-use crate::evtchn::VCPU_INFO_BYTES;
+use crate::evtchn::{VCPU_INFO_BYTES, Virq};
 use crate::hypercall::testing::{Asked, DOM0, DOMU, Fake, GUEST, NR_GSIS};
-use crate::hypercall::{MsiRequest, Outcome};
+use crate::hypercall::{Machine, MsiRequest, Outcome, raise_global_virq};
 use crate::pvmmu::TableAccess;
-use crate::units::{DomId, Mfn, Pirq, VcpuId};
+use crate::units::{DomId, EvtchnPort, Mfn, Pirq, VcpuId};
 
 const ARG: u64 = GUEST;
 
@@ -216,16 +216,38 @@ fn a_closed_end_leaves_the_other_waiting() {
 }
 
 #[test]
+fn domain_0_resets_only_a_paused_domain() {
+    let m = Fake::new();
+    alloc(&m, 1, 0);
+    m.put(ARG, &EvtchnReset { dom: 1 });
+    assert_eq!(evtchn(&m, 0, EVTCHNOP_reset), err(Errno::EINVAL));
+    m.dom(1).life.control().pause().unwrap();
+    assert_eq!(evtchn(&m, 0, EVTCHNOP_reset), 0);
+    assert_eq!(status(&m, 0, 1, 1).1.status, EVTCHNSTAT_closed);
+}
+
+#[test]
 fn an_interrupted_reset_goes_on_and_closes_all() {
     let m = Fake::new();
     let ports: Vec<_> = (0..50).map(|_| alloc(&m, 1, 0)).collect();
     m.stops.store(u64::MAX, SeqCst);
     m.put(ARG, &EvtchnReset { dom: DOMID_SELF });
     let args = [EVTCHNOP_reset.into(), ARG, 0, 0, 0];
+    let go_on = [EVTCHNOP_reset_cont.into(), ARG, 0, 0, 0];
+    assert_eq!(evtchn(&m, 1, EVTCHNOP_reset_cont), err(Errno::EBUSY));
     assert_eq!(
         m.turn(1, 0, __HYPERVISOR_event_channel_op, args),
-        Outcome::Again(args)
+        Outcome::Again(go_on)
     );
+    assert_eq!(evtchn(&m, 1, EVTCHNOP_reset), err(Errno::EBUSY));
+    // What is opened behind it stays open.
+    let behind = alloc(&m, 1, 0);
+    m.put(ARG, &EvtchnReset { dom: DOMID_SELF });
+    assert_eq!(evtchn(&m, 1, EVTCHNOP_reset_cont), err(Errno::EAGAIN));
+    let state = |port| status(&m, 1, DOMID_SELF, port).1.status;
+    assert_eq!(behind, ports[0]);
+    assert_eq!(state(behind), EVTCHNSTAT_unbound);
+    m.put(ARG, &EvtchnReset { dom: DOMID_SELF });
     assert_eq!(evtchn(&m, 1, EVTCHNOP_reset), 0);
     assert!(
         ports
@@ -578,4 +600,55 @@ fn gsis_are_set_up_and_io_apics_read() {
     assert_eq!(physdev(&m, 0, PHYSDEVOP_pci_device_add), 0);
     assert_eq!(m.take_asked(), [Asked::Device(2, 8, true)]);
     assert_eq!(physdev(&m, 0, PHYSDEVOP_dbgp_op), err(Errno::ENOSYS));
+}
+
+#[test]
+fn a_global_virq_goes_to_the_domain_that_domain_0_names() {
+    let m = Fake::new();
+    let bind = |dom, virq: Virq| {
+        let op = EvtchnBindVirq {
+            virq: virq.number().into(),
+            ..Default::default()
+        };
+        m.put(ARG, &op);
+        assert_eq!(evtchn(&m, dom, EVTCHNOP_bind_virq), 0);
+        EvtchnPort(m.get::<EvtchnBindVirq>(ARG).port)
+    };
+    let ports = [bind(0, Virq::DOM_EXC), bind(1, Virq::DOM_EXC)];
+    let pending = || {
+        [0, 1].map(|dom| {
+            m.dom(dom)
+                .events
+                .is_pending(&m, ports[usize::from(dom)])
+                .unwrap()
+        })
+    };
+    assert_eq!(m.virq_handlers().set(Virq::DOM_EXC, DomId(1)), Ok(()));
+    assert!(m.virq_handlers().set(Virq::TIMER, DomId(1)).is_err());
+    raise_global_virq(&m, Virq::DOM_EXC);
+    assert_eq!(pending(), [false, true]);
+    m.virq_handlers().forget(DomId(1));
+    raise_global_virq(&m, Virq::DOM_EXC);
+    assert_eq!(pending(), [true, true]);
+}
+
+#[test]
+fn a_domain_has_no_more_ports_than_its_limit_whoever_asks() {
+    let m = Fake::new();
+    let limit = m.dom(1).events.port_limit();
+    // Port 0 is none.
+    for _ in 1..limit {
+        alloc(&m, 1, 0);
+    }
+    for by in [0, 1] {
+        m.put(
+            ARG,
+            &EvtchnAllocUnbound {
+                dom: 1,
+                ..Default::default()
+            },
+        );
+        assert_eq!(evtchn(&m, by, EVTCHNOP_alloc_unbound), err(Errno::ENOSPC));
+    }
+    alloc(&m, 0, 1);
 }
