@@ -14,7 +14,7 @@ use core::sync::atomic::{
 use rexen_abi::errno::Errno;
 use rexen_abi::sched::{SHUTDOWN_crash, SHUTDOWN_poweroff, SHUTDOWN_watchdog};
 use rexen_abi::xen::{VcpuTimeInfo, shared_info_offset};
-use rexen_core::domain::{Domain, DomainSpec, Vcpu, assist};
+use rexen_core::domain::{Domain, DomainSpec, Stage, Vcpu, assist};
 use rexen_core::evtchn::{DwordIndex, QwordIndex, SharedFrames, VirqHandlers};
 use rexen_core::frame::{Buddy, FrameTable, Pool};
 use rexen_core::hypercall::{Machine, MsiRequest, PowerAction, SegmentBase};
@@ -163,6 +163,9 @@ fn free_dropped_now() {
         let owner = DomId(run.first().map_or(0, |frame| frame.1));
         HW.with_domain(owner, |domain| {
             domain.tot_pages.fetch_sub(run.len() as u64, Relaxed);
+            if domain.life.stage() == Stage::Dead {
+                exit::request(exit::REAP);
+            }
         });
         flush::flush_tlb(cpus_of(owner), Flush::Global);
     }

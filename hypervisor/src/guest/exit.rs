@@ -17,7 +17,7 @@ use crate::cpu::{regs as cpu_regs, this_cpu};
 use crate::entry::slot;
 use crate::machine::{self, HW};
 use crate::{stretch, timer};
-use rexen_core::hypercall::Machine;
+use rexen_core::hypercall::{Machine, teardown};
 
 /// Ask the scheduler.
 pub const SCHEDULE: u64 = 1;
@@ -27,6 +27,8 @@ pub const TIMER: u64 = 2;
 pub const CHECK: u64 = 4;
 /// Look again at the timers of the running vcpu.
 pub const ADOPT: u64 = 8;
+/// A dead domain may have lost its last frame.
+pub const REAP: u64 = 16;
 
 /// When each CPU had nothing to run.
 static IDLE: [Mutex<IdleTime>; MAX_CPUS] = [const { Mutex::new(IdleTime::new()) }; MAX_CPUS];
@@ -49,6 +51,9 @@ pub extern "C" fn exit_work(_frame: *mut CpuUserRegs) {
         }
         if pending & TIMER != 0 {
             timers::run();
+        }
+        if pending & REAP != 0 {
+            teardown::reap(&HW);
         }
         if pending & SCHEDULE != 0 || word(slot::VCPU).load(Relaxed) == 0 {
             schedule();
