@@ -116,8 +116,11 @@ pub fn kick_cpu(cpu: CpuId, work: u64) {
     if cpu == this_cpu() {
         exit::request(work);
     } else {
-        word_of(cpu.0 as usize, slot::PENDING).fetch_or(work, SeqCst);
-        apic::send_ipi(cpu, vector::EVENT_CHECK);
+        let before = word_of(cpu.0 as usize, slot::PENDING).fetch_or(work, SeqCst);
+        // Who has work already is on its way to it: it takes all at once.
+        if before == 0 {
+            apic::send_ipi(cpu, vector::EVENT_CHECK);
+        }
     }
 }
 
@@ -447,10 +450,8 @@ impl Machine for Hw {
         timers::changed(vcpu);
     }
     fn update_time(&self, vcpu: &Vcpu) {
-        let Some(domain) = self.domain(vcpu.domain) else {
-            return;
-        };
-        if let Some(spot) = domain.events.vcpu_info(vcpu.id) {
+        let spot = self.with_domain(vcpu.domain, |domain| domain.events.vcpu_info(vcpu.id));
+        if let Some(spot) = spot.flatten() {
             let mut writer = vcpu.time_writer.lock();
             writer.write_vcpu_info(self, spot, &timer::clock(), TimeInfoFlags::default());
         }
