@@ -17,7 +17,7 @@ use crate::hypercall::{
     Call, Machine, MsiRequest, Outcome, PowerAction, SegmentBase, furnish, table,
 };
 use crate::policy::CpuPolicies;
-use crate::policy::cpuid::{CpuidPolicy, HostCpuid, Regs, TscView};
+use crate::policy::cpuid::{HostCpuid, Regs, TscView};
 use crate::policy::features::CpuidOption;
 use crate::policy::ioports::DomainPorts;
 use crate::policy::msr::VcpuMsrState;
@@ -210,7 +210,7 @@ impl Fake {
         shared_info: Mfn,
         vcpus: Box<[Vcpu]>,
     ) -> Result<Domain, Errno> {
-        let cpuid = CpuidPolicy::collect(&Cpu);
+        let cpuid = CpuPolicies::collect(&Cpu, &CpuidOption::default(), true).pv_default;
         let msr = VcpuMsrState::new(&cpuid, spec.is_privileged, true);
         let mut policy = DomainPolicy::new(cpuid, msr, TscView::default());
         policy.limits.cr4_changeable = 8;

@@ -51,6 +51,8 @@ impl Vendor {
 const NR_BASIC: usize = 0xe;
 /// Subleaves of leaf 4, the caches.
 const NR_CACHE: usize = 8;
+/// How many of them the toolstack exchanges.
+const TOOLSTACK_CACHE: u32 = 6;
 /// Subleaves of leaf 7, the features.
 const NR_FEATURE: usize = 3;
 /// Subleaves of leaf 0xd, one per bit of XCR0, and two of general content.
@@ -515,6 +517,8 @@ impl CpuidPolicy {
     }
 
     /// All leaves for the toolstack, without those made for each vcpu.
+    ///
+    /// Empty ones among them: libxc writes them all back, and has only as much room as it got leaves.
     pub fn leaves(&self) -> impl Iterator<Item = Leaf> + '_ {
         fn of(leaf: u32, table: &[Regs]) -> impl Iterator<Item = Leaf> + '_ {
             table.iter().enumerate().map(move |(subleaf, regs)| Leaf {
@@ -542,7 +546,7 @@ impl CpuidPolicy {
             })
             .chain(
                 of(4, &self.cache)
-                    .filter(move |leaf| last_basic >= 4 && leaf.regs[EAX] & 0x1f != 0),
+                    .filter(move |leaf| last_basic >= 4 && leaf.subleaf < TOOLSTACK_CACHE),
             )
             .chain(
                 of(7, &self.feature)
@@ -551,8 +555,15 @@ impl CpuidPolicy {
             // The toolstack's reader takes topology by subleaf only; what a guest sees is made for each vcpu.
             .chain(of(0xb, &[[0; 4]; 2]).filter(move |_| last_basic >= 0xb))
             .chain(
-                of(0xd, &self.xstate).filter(move |leaf| last_basic >= 0xd && leaf.regs != [0; 4]),
+                of(0xd, &self.xstate).filter(move |leaf| {
+                    last_basic >= 0xd && (leaf.subleaf < 2 || leaf.regs != [0; 4])
+                }),
             )
+            .chain([HYPERVISOR, HYPERVISOR + 0x100].map(|leaf| Leaf {
+                leaf,
+                subleaf: NO_SUBLEAF,
+                regs: [0; 4],
+            }))
     }
 
     /// Takes a leaf from the toolstack for a domain that has not run yet; `max` is the [`Extent::Max`] policy.

@@ -8,6 +8,7 @@ mod lifecycle;
 mod memory;
 mod mmu;
 mod random;
+mod toolstack;
 mod vcpus;
 
 use rexen_abi::errno::Errno;

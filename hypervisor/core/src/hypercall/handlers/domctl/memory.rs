@@ -54,8 +54,8 @@ pub(super) fn frame_types<M: Machine>(call: &Call<'_, M>, op: &Op) -> Result<(),
 
 fn frame_type(frames: FrameTable<'_>, domain: &Domain, mfn: Mfn) -> u32 {
     let word = frames.word(mfn);
-    // Pages that the hypervisor shares with the domain (its shared_info, its grant table) are not saved with it.
-    if !word.is_held_by(domain.id) || !word.is_allocated() {
+    // What the hypervisor shares with the domain is not saved with it.
+    if !word.is_held_by(domain.id) || mfn == domain.shared_info {
         return XEN_DOMCTL_PFINFO_XTAB;
     }
     let level = word.frame_type().level().unwrap_or(0);
