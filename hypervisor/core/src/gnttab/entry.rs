@@ -119,6 +119,15 @@ impl Entry<'_> {
         };
     }
 
+    /// The marks that it shows.
+    #[cfg(test)]
+    pub fn marks(&self) -> u64 {
+        match *self {
+            Entry::V1(entry) => entry.load(SeqCst) & MARKS,
+            Entry::V2 { status, shift, .. } => status.load(SeqCst) >> shift & 0xffff,
+        }
+    }
+
     /// Gives the entry a frame, if it waits for one from `from`. `give` makes the frame the granter's, and is told what the
     /// entry says of the frame: the number by which the granter will know it.
     ///

@@ -170,10 +170,10 @@ impl MapTrack {
         }
     }
 
-    /// How many handles are not free.
+    /// The handles that are not free.
     #[cfg(test)]
-    pub fn nr_used(&self) -> usize {
+    pub fn used(&self) -> std::vec::Vec<Track> {
         let tracks = self.chunks.iter().flatten();
-        tracks.filter(|track| track.state != 0).count()
+        tracks.filter(|track| track.state != 0).copied().collect()
     }
 }

@@ -17,6 +17,8 @@ mod copy;
 mod entry;
 mod map;
 mod maptrack;
+#[cfg(test)]
+mod recount;
 mod status;
 mod table;
 mod version;

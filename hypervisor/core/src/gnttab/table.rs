@@ -30,7 +30,7 @@ pub(super) struct Use {
 
 /// The pins on one entry. While there is one, the rest says whose it is and what it meant then, whatever the shared entry
 /// has come to say.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Active {
     frame: u32,
     grantee: DomId,
@@ -65,6 +65,32 @@ impl Active {
             start: self.start,
             len: self.len,
         }
+    }
+}
+
+#[cfg(test)]
+impl Active {
+    /// Counts a pin.
+    pub fn count(&mut self, grantee: DomId, mfn: Mfn, what: Use) {
+        assert!(!self.is_used() || (self.grantee, self.extent().mfn) == (grantee, mfn));
+        self.grantee = grantee;
+        self.frame = mfn.0 as u32;
+        *self.pin_mut(what) += 1;
+    }
+
+    /// Whether the pins are the same, and whose if there are any.
+    pub fn agrees(&self, other: &Self) -> bool {
+        let whose = |active: &Self| (active.grantee, active.frame);
+        self.pins == other.pins && (!self.is_used() || whose(self) == whose(other))
+    }
+
+    /// What decides about it.
+    pub fn fingerprint(&self, label: impl Fn(Mfn) -> u64, into: &mut Vec<u64>) {
+        if self.is_used() {
+            into.extend(self.pins.map(u64::from));
+            into.extend([u64::from(self.grantee.0), label(self.extent().mfn)]);
+        }
+        into.push(u64::MAX);
     }
 }
 
@@ -447,7 +473,7 @@ impl Granted {
 
     /// The shared entry `gref`, and its pins.
     #[inline]
-    fn entry<'f, F: SharedFrames + ?Sized>(
+    pub(super) fn entry<'f, F: SharedFrames + ?Sized>(
         &mut self,
         frames: &'f F,
         gref: GrantRef,

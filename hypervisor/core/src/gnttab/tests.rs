@@ -1,10 +1,11 @@
 //! Grants on a machine of counted frames and a flat page table.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 
 use proptest::prelude::*;
+use rexen_abi::errno::Errno;
 
 use super::*;
 use crate::evtchn::ram::Ram;
@@ -33,6 +34,8 @@ struct Counts {
 struct Machine {
     ram: Ram,
     counts: RefCell<Counts>,
+    /// The status frame, if the granter's table is of version 2.
+    status: Cell<Option<Mfn>>,
 }
 
 impl Machine {
@@ -40,6 +43,7 @@ impl Machine {
         Machine {
             ram: Ram::new(4),
             counts: RefCell::default(),
+            status: Cell::new(None),
         }
     }
 
@@ -61,13 +65,43 @@ impl Machine {
     }
 
     fn grant(&self, gref: u32, flags: u16, to: DomId, frame: u64) {
-        let word = u64::from(flags) | u64::from(to.0) << 16 | frame << 32;
-        self.entry(gref).store(word, SeqCst);
+        let header = u64::from(flags) | u64::from(to.0) << 16;
+        if self.status.get().is_some() {
+            self.word(gref as usize * 2 + 1).store(frame, SeqCst);
+            self.word(gref as usize * 2).store(header, SeqCst);
+        } else {
+            self.entry(gref).store(header | frame << 32, SeqCst);
+        }
     }
 
+    /// Header and frame of an entry.
+    fn granted(&self, gref: u32) -> (u64, u64) {
+        if self.status.get().is_some() {
+            let read = |index| self.word(index).load(SeqCst);
+            return (read(gref as usize * 2), read(gref as usize * 2 + 1));
+        }
+        let entry = self.entry(gref).load(SeqCst);
+        (entry & 0xffff_ffff, entry >> 32)
+    }
+
+    /// The marks that an entry shows.
+    fn marks(&self, gref: u32) -> u64 {
+        match self.status.get() {
+            Some(status) => {
+                let word = self.ram.qword(status, gref as usize / 4 * 8);
+                word.load(SeqCst) >> (gref % 4 * 16) & 0xffff
+            }
+            None => self.entry(gref).load(SeqCst) & (READING | WRITING),
+        }
+    }
+
+    /// An entry of version 1.
     fn entry(&self, gref: u32) -> &AtomicU64 {
-        self.ram
-            .qword(self.ram.mfn(gref as usize / 512), gref as usize % 512 * 8)
+        self.word(gref as usize)
+    }
+
+    fn word(&self, index: usize) -> &AtomicU64 {
+        self.ram.qword(self.ram.mfn(index / 512), index % 512 * 8)
     }
 
     fn drop_entry(&self, pte: u64) {
@@ -175,6 +209,27 @@ fn abandon(machine: &Machine, granter: &GrantTable, mapper: &GrantTable) {
             Abandoned::All => return,
         }
     }
+}
+
+/// The same with a table of version 2.
+fn setup_v2() -> (Machine, GrantTable, GrantTable) {
+    let (machine, granter, mapper) = setup();
+    assert_eq!(switch(&machine, &granter, 2), Ok(true));
+    (machine, granter, mapper)
+}
+
+/// Changes the granter's version without a stop. Its status frame is the machine's third frame.
+fn switch(machine: &Machine, granter: &GrantTable, version: u32) -> Result<bool, Errno> {
+    let status = machine.ram.mfn(2);
+    let changed = granter.set_version(
+        machine,
+        version,
+        || Some(status),
+        |_| panic!("superfluous"),
+        || false,
+    );
+    machine.status.set(granter.status_frame(0));
+    changed
 }
 
 fn request(gref: u32, flags: u32, host_addr: u64) -> MapRequest {
@@ -285,7 +340,7 @@ fn entries_that_do_not_permit_it_are_refused_without_a_trace() {
     );
     assert_eq!(machine.entry(20).load(SeqCst) & 0xffff, 1);
     assert!(machine.held().is_empty() && !granter.is_used());
-    assert_eq!(mapper.maptrack.lock().nr_used(), 0);
+    assert_eq!(mapper.maptrack.lock().used().len(), 0);
 }
 
 #[test]
@@ -564,6 +619,230 @@ fn swapping_needs_both_entries_unused() {
     );
 }
 
+#[test]
+fn version_changes_in_pieces_and_keeps_reserved_entries() {
+    let (machine, granter, mapper) = setup();
+    machine.grant(1, 1, MAPPER, 0x101);
+    machine.grant(7, 1 | 4, DomId(9), 0x107);
+    machine.grant(8, 1, MAPPER, 0x100);
+    let reserved = mapper
+        .map(&machine, &granter, request(1, HOST_MAP | READONLY, 0x1000))
+        .unwrap();
+    let used = mapper
+        .map(&machine, &granter, request(8, HOST_MAP, 0x2000))
+        .unwrap();
+    assert_eq!(switch(&machine, &granter, 2), Err(Errno::EBUSY));
+    let unmapped = mapper
+        .begin_unmap(&machine, unmap_at(used.handle, 0x2000))
+        .unwrap();
+    mapper.finish_unmap(&machine, &granter, unmapped);
+
+    // One piece at a time: meanwhile nothing is granted, but what is mapped can go, and come back later.
+    let mut pieces = 0;
+    let piece = |version| {
+        let status = machine.ram.mfn(2);
+        granter.set_version(&machine, version, || Some(status), |_| (), || true)
+    };
+    while piece(2) == Ok(false) {
+        pieces += 1;
+        assert_eq!(granter.version(), 1);
+        assert_eq!(
+            mapper.map(&machine, &granter, request(1, HOST_MAP, 0x3000)),
+            Err(GrantStatus::Eagain)
+        );
+        granter.recount(&machine, [&mapper]);
+    }
+    assert_eq!(
+        (pieces, granter.version()),
+        (4, 2),
+        "a status frame, three cleared"
+    );
+    assert_eq!(granter.status_size(), (1, 1));
+    machine.status.set(granter.status_frame(0));
+    assert_eq!(machine.granted(1), (1 | u64::from(MAPPER.0) << 16, 0x101));
+    assert_eq!(machine.granted(7), (1 | 4 | 9 << 16, 0x107));
+    assert_eq!(machine.granted(8), (0, 0));
+    assert_eq!((machine.marks(1), machine.marks(7)), (READING, 0));
+
+    // And back, while the last mapping goes.
+    assert_eq!(piece(1), Ok(false));
+    let unmapped = mapper
+        .begin_unmap(&machine, unmap_at(reserved.handle, 0x1000))
+        .unwrap();
+    mapper.finish_unmap(&machine, &granter, unmapped);
+    while piece(1) == Ok(false) {}
+    machine.status.set(None);
+    assert_eq!((granter.version(), granter.status_frame(0)), (1, None));
+    assert_eq!(machine.granted(1), (1 | u64::from(MAPPER.0) << 16, 0x101));
+    assert_eq!(machine.held().len(), 0);
+    assert_eq!(granter.nr_held(), 3, "the domain may have it mapped");
+}
+
+#[test]
+fn version_that_cannot_be_is_refused() {
+    let (machine, granter, mapper) = setup_v2();
+    for version in [0, 3, u32::MAX] {
+        assert_eq!(switch(&machine, &granter, version), Err(Errno::EINVAL));
+    }
+    assert_eq!(switch(&machine, &mapper, 2), Err(Errno::ENOSYS));
+    machine.status.set(Some(machine.ram.mfn(2)));
+    for (flags, frame) in [(3, 0x100), (1 | 1 << 8, 0x100), (1, 1 << 32)] {
+        machine.grant(2, flags, MAPPER, frame);
+        assert_eq!(switch(&machine, &granter, 1), Err(Errno::ERANGE), "{flags}");
+    }
+    machine.grant(2, 1, MAPPER, 0xffff_ffff);
+    assert_eq!(switch(&machine, &granter, 1), Ok(true));
+    let none = granter.set_version(&machine, 2, || None, |_| (), || false);
+    assert_eq!(none, Ok(true), "the status frame is still there");
+    let poor = GrantTable::new(MAPPER, 9, 1, 2);
+    let mut frames = [0, 1].into_iter();
+    let mut take = || frames.next().map(|n| machine.ram.mfn(n));
+    assert_eq!(poor.grow(1, &mut take, |_| (), || false), Ok(true));
+    let lacking = poor.set_version(&machine, 2, || None, |_| (), || false);
+    assert_eq!((lacking, poor.version()), (Err(Errno::ENOMEM), 1));
+}
+
+#[test]
+fn status_frames_come_before_the_entries_they_are_for() {
+    let machine = Machine::new();
+    let granter = GrantTable::new(GRANTER, 9, 1, 2);
+    let mut next = 0u64..;
+    let mut take = || next.next().map(|n| Mfn(0x1000 + n));
+    assert_eq!(granter.grow(8, &mut take, |_| (), || false), Ok(true));
+    let to_v2 = granter.set_version(&machine, 2, &mut take, |_| (), || true);
+    assert_eq!(to_v2, Ok(false));
+    assert_eq!(granter.nr_held(), 9);
+    assert_eq!(granter.grow(9, &mut take, |_| (), || true), Ok(false));
+    assert_eq!(
+        (granter.size().0, granter.nr_held()),
+        (8, 10),
+        "a second status frame"
+    );
+    assert_eq!(granter.grow(9, &mut take, |_| (), || true), Ok(false));
+    assert_eq!(granter.grow(9, &mut take, |_| (), || true), Ok(true));
+    let mut held = 0;
+    granter.for_each_held_frame(|_, is_written| held += usize::from(is_written));
+    assert_eq!(held, 11);
+}
+
+#[test]
+fn part_of_a_page_is_copied_and_no_more_and_not_mapped() {
+    let (machine, granter, mapper) = setup_v2();
+    let part = 1 | 1 << 8;
+    machine.grant(8, part, MAPPER, 0x100);
+    machine.word(16).fetch_or(64 << 32 | 32 << 48, SeqCst);
+    let from = CopyEnd::Granted {
+        table: &granter,
+        gref: GrantRef(8),
+    };
+    let own = CopyEnd::Own(Mfn(0x201));
+    for (offset, len, expected) in [
+        (64, 32, Ok(())),
+        (95, 1, Ok(())),
+        (96, 0, Ok(())),
+        (63, 2, Err(GrantStatus::GeneralError)),
+        (95, 2, Err(GrantStatus::GeneralError)),
+        (97, 0, Err(GrantStatus::GeneralError)),
+    ] {
+        let (from_offset, to_offset) = (offset, offset);
+        let range = CopyRange {
+            from_offset,
+            to_offset,
+            len,
+        };
+        assert_eq!(mapper.copy(&machine, from, own, range), expected);
+        assert_eq!(mapper.copy(&machine, own, from, range), expected);
+    }
+    assert_eq!(
+        mapper.map(&machine, &granter, request(8, HOST_MAP, 0)),
+        Err(GrantStatus::GeneralError)
+    );
+    assert_eq!((machine.marks(8), granter.is_used()), (0, false));
+    for flags in [0, 2, 3] {
+        machine.grant(8, flags, MAPPER, 0x100);
+        let range = CopyRange {
+            from_offset: 0,
+            to_offset: 0,
+            len: 1,
+        };
+        let refused = mapper.copy(&machine, from, own, range);
+        assert_eq!(refused, Err(GrantStatus::GeneralError), "{flags}");
+        assert_eq!(machine.marks(8), 0);
+    }
+    assert!(machine.held().is_empty());
+}
+
+#[test]
+fn entry_accepts_one_frame_from_whom_it_names() {
+    for is_v2 in [false, true] {
+        let (machine, granter, _) = if is_v2 { setup_v2() } else { setup() };
+        let accept = |gref, from, mfn| {
+            let mut told = None;
+            let done = granter.accept(&machine, GrantRef(gref), from, Mfn(mfn), |pfn| {
+                told = Some(pfn);
+            });
+            assert_eq!(done.is_ok(), told.is_some());
+            done.map(|()| told.unwrap())
+        };
+        machine.grant(8, 2, MAPPER, 0x77);
+        let no = Err(GrantStatus::GeneralError);
+        assert_eq!(accept(8, GRANTER, 0x201), no, "from another");
+        assert_eq!(accept(9, MAPPER, 0x201), no, "an empty entry");
+        assert_eq!(accept(5000, MAPPER, 0x201), no, "no entry");
+        assert_eq!(accept(8, MAPPER, 0x201), Ok(0x77));
+        let done = 2 | 4 | 8 | u64::from(MAPPER.0) << 16;
+        assert_eq!(machine.granted(8), (done, 0x201));
+        assert_eq!(accept(8, MAPPER, 0x202), no, "a second frame");
+        machine.grant(8, 2, MAPPER, 0);
+        let high = accept(8, MAPPER, 1 << 32);
+        let too_high = Err(GrantStatus::AddressTooBig);
+        assert_eq!(high, if is_v2 { Ok(0) } else { too_high });
+        granter.set_dying();
+        machine.grant(9, 2, MAPPER, 0);
+        assert_eq!(accept(9, MAPPER, 0x201), no, "a dying domain");
+    }
+}
+
+#[test]
+fn entry_that_never_holds_still_is_given_up() {
+    for is_v2 in [false, true] {
+        let words = [const { AtomicU64::new(0) }; 3];
+        let [header, frame, status] = &words;
+        let permit = 1 | u64::from(MAPPER.0) << 16;
+        header.store(permit, SeqCst);
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut n = 0u64;
+                while !stop.load(SeqCst) {
+                    n += 1;
+                    header.store(permit | n << 32, SeqCst);
+                }
+            });
+            let entry = if is_v2 {
+                entry::Entry::V2 {
+                    header,
+                    frame,
+                    status,
+                    shift: 16,
+                }
+            } else {
+                entry::Entry::V1(header)
+            };
+            for _ in 0..10_000 {
+                match entry.mark(MAPPER, entry::Access::Write, true) {
+                    Ok(_) if is_v2 => assert_eq!(entry.marks(), READING | WRITING),
+                    Ok(_) => {}
+                    Err(_) if is_v2 => assert_eq!(entry.marks(), 0),
+                    Err(_) => {}
+                }
+                entry.unmark(false);
+            }
+            stop.store(true, SeqCst);
+        });
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Op {
     Grant { gref: u32, flags: u16, frame: u64 },
@@ -602,8 +881,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
-    fn references_and_marks_are_exactly_those_of_the_mappings(ops in prop::collection::vec(op(), 1..80)) {
-        let (machine, granter, mapper) = setup();
+    fn references_and_marks_are_exactly_those_of_the_mappings(
+        is_v2: bool,
+        ops in prop::collection::vec(op(), 1..80),
+    ) {
+        let (machine, granter, mapper) = if is_v2 { setup_v2() } else { setup() };
         let mut mappings: Vec<Mapping> = Vec::new();
         let mut unflushed: Vec<(Mapping, Unmapped)> = Vec::new();
         for op in ops {
@@ -615,9 +897,8 @@ proptest! {
                     }
                 }
                 Op::Map { gref, flags, va } => {
-                    let entry = machine.entry(gref).load(SeqCst);
+                    let (entry, frame) = machine.granted(gref);
                     let writable = flags & READONLY == 0;
-                    let frame = entry >> 32;
                     let may = entry & 3 == 1 && !(writable && entry & 4 != 0) && frame < 0x108
                         && !(writable && frame == 0x107) && flags & 3 != 0;
                     let got = mapper.map(&machine, &granter, request(gref, flags, va));
@@ -673,9 +954,9 @@ proptest! {
         all.into_iter().for_each(|va| machine.overwrite(va));
         abandon(&machine, &granter, &mapper);
         prop_assert!(machine.held().is_empty());
-        prop_assert!((8..12).all(|gref| machine.entry(gref).load(SeqCst) & (READING | WRITING) == 0));
+        prop_assert!((8..12).all(|gref| machine.marks(gref) == 0));
         prop_assert!(granter.retire(drop));
-        prop_assert_eq!(mapper.maptrack.lock().nr_used(), 0);
+        prop_assert_eq!(mapper.maptrack.lock().used().len(), 0);
     }
 }
 
@@ -715,17 +996,17 @@ fn check(
         let written = live
             .iter()
             .any(|m| m.gref == gref && m.flags & READONLY == 0);
-        let marks = machine.entry(gref).load(SeqCst) & (READING | WRITING);
         assert_eq!(
-            marks,
+            machine.marks(gref),
             (u64::from(used) * READING) | (u64::from(written) * WRITING),
             "{gref}"
         );
     }
+    granter.recount(machine, [mapper]);
     assert_eq!(granter.is_used(), !live.is_empty());
     let handles: BTreeSet<u32> = live.iter().map(|m| m.handle).collect();
     assert_eq!(
-        (handles.len(), mapper.maptrack.lock().nr_used()),
+        (handles.len(), mapper.maptrack.lock().used().len()),
         (live.len(), live.len())
     );
 }

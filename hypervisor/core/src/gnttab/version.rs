@@ -27,6 +27,14 @@ pub(super) struct Switch {
     cleared: usize,
 }
 
+#[cfg(test)]
+impl Switch {
+    /// How far it is, and where to.
+    pub fn progress(&self) -> u64 {
+        self.cleared as u64 * 2 + u64::from(self.is_to_v2)
+    }
+}
+
 impl GrantTable {
     /// The table's version (`public/grant_table.h`, GNTTABOP_get_version).
     pub fn version(&self) -> u32 {

@@ -98,6 +98,8 @@ pub struct Fake {
     pub m2p: Mutex<BTreeMap<u64, u64>>,
     pub bugs: Mutex<Vec<(&'static str, Mfn)>>,
     pub input: Mutex<Vec<u8>>,
+    /// The domains whose caches were flushed.
+    pub flushed: Mutex<Vec<DomId>>,
     pub policies: CpuPolicies,
     sched: RoundRobin,
 }
@@ -143,6 +145,7 @@ impl Fake {
             m2p: Mutex::default(),
             bugs: Mutex::default(),
             input: Mutex::default(),
+            flushed: Mutex::default(),
             policies: CpuPolicies::collect(&Cpu, &CpuidOption::default(), true),
             sched: RoundRobin::new(),
         };
@@ -277,6 +280,13 @@ impl Fake {
         core::mem::take(&mut self.asked.lock().unwrap())
     }
 
+    /// Forgets what was done to it so far.
+    pub fn forget(&self) {
+        self.m2p.lock().unwrap().clear();
+        self.asked.lock().unwrap().clear();
+        self.flushed.lock().unwrap().clear();
+    }
+
     fn ask(&self, what: Asked) {
         self.asked.lock().unwrap().push(what);
     }
@@ -297,11 +307,17 @@ impl Fake {
         T::read(&bytes).unwrap()
     }
 
-    /// Gives domain `dom` page tables, in its first four frames, and makes them vcpu 0's kernel base. Its L1 maps
-    /// [`MAPPED`] on, and is empty.
+    /// Gives domain `dom` page tables, in its first four frames. See [`Fake::tables_in`].
     pub fn tables(&self, dom: u16) -> [Mfn; 4] {
         let first = if dom == 0 { DOM0.0 } else { DOMU.0 };
         let tables = [0, 1, 2, 3].map(|n| Mfn(first + n));
+        self.tables_in(dom, tables);
+        tables
+    }
+
+    /// Gives domain `dom` page tables in four of its frames, and makes them vcpu 0's kernel base. The L1, the last of them,
+    /// maps [`MAPPED`] on: what is in it already.
+    pub fn tables_in(&self, dom: u16, tables: [Mfn; 4]) {
         self.write(tables[0], 0, tables[1].maddr() | 7);
         self.write(tables[1], 64, tables[2].maddr() | 7);
         self.write(tables[2], 0, tables[3].maddr() | 7);
@@ -311,7 +327,6 @@ impl Fake {
         mm.pin(4, tables[0]).unwrap();
         mm.replace_base(None, Some(tables[0])).unwrap();
         domain.vcpus[0].kernel_l4.store(tables[0].0, SeqCst);
-        tables
     }
 
     /// Panics unless all frames' counts are right and nothing was reported as a bug.
@@ -382,7 +397,9 @@ impl Tlb for Fake {
         1
     }
     fn flush_before_retype(&self, _: DomId, _: u64) {}
-    fn flush_domain(&self, _: DomId) {}
+    fn flush_domain(&self, domain: DomId) {
+        self.flushed.lock().unwrap().push(domain);
+    }
 }
 
 impl IoPolicy for Fake {

@@ -4,6 +4,8 @@
 mod calls;
 mod events;
 mod free_memory;
+mod grant_threads;
+mod grants;
 mod lifecycle;
 mod memory;
 mod mmu;
