@@ -17,6 +17,7 @@ use rexen_abi::xen::{VcpuTimeInfo, shared_info_offset};
 use rexen_core::domain::{Domain, DomainSpec, Stage, Vcpu, assist};
 use rexen_core::evtchn::{DwordIndex, QwordIndex, SharedFrames, VirqHandlers};
 use rexen_core::frame::{Buddy, FrameTable, Pool};
+use rexen_core::hypercall::allocate;
 use rexen_core::hypercall::{Machine, MsiRequest, PowerAction, SegmentBase};
 use rexen_core::options::LogLevel;
 use rexen_core::policy::CpuPolicies;
@@ -98,12 +99,9 @@ pub fn take_unscrubbed(order: u32) -> Option<Mfn> {
     Some(first)
 }
 
-/// Scrubs a free frame, if one needs it and nobody uses the allocator now; an idle CPU's pastime. False: nothing to do.
-pub fn scrub_one() -> bool {
-    let Some(mut pool) = POOL.get().and_then(|pool| pool.try_lock()) else {
-        return true;
-    };
-    pool.scrub_next(|mfn| HW.clear(mfn))
+/// Scrubs some free frames while a CPU is idle; false if there is nothing to do.
+pub fn scrub_some() -> bool {
+    POOL.is_completed() && allocate::scrub_some(&HW)
 }
 
 /// The scheduler.

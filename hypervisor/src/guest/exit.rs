@@ -69,11 +69,11 @@ pub extern "C" fn exit_work(_frame: *mut CpuUserRegs) {
     }
 }
 
-/// Waits until there is work. Meanwhile scrubs free frames, letting interrupts in after each.
+/// Waits until there is work. Meanwhile scrubs free frames, letting interrupts in after a few.
 fn idle() {
     while word(slot::PENDING).load(Relaxed) == 0 {
         stretch::look();
-        if machine::scrub_one() {
+        if machine::scrub_some() {
             cpu_regs::sti_nop_cli();
         } else {
             cpu_regs::sti_hlt_cli();

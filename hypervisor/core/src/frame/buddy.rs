@@ -3,7 +3,7 @@
 //! Free lists are doubly linked through the frame table itself. They are kept apart by the highest bit of the mfn
 //! ("zone"), so that an allocation below an address limit is as quick as any other and high memory is used first.
 //!
-//! A freed frame is dirty until it is scrubbed, which happens while a CPU is idle ([`Buddy::scrub_next`]) or when the frame
+//! A freed frame is dirty until it is scrubbed, which happens while a CPU is idle ([`Buddy::take_dirty`]) or when the frame
 //! is allocated: then its word is [`Word::UNSCRUBBED`], and it cannot be assigned before its new holder has scrubbed it.
 //! Blocks that may contain a dirty frame are on lists of their own, and taken last. The head of such a block knows
 //! the first frame that may be dirty.
@@ -22,8 +22,21 @@ const ORDERS: usize = MAX_ORDER as usize + 1;
 const ZONES: usize = 32;
 const NIL: u32 = u32::MAX;
 
-/// Frames that [`Buddy::scrub_next`] looks at, at most.
+/// Frames that [`Buddy::take_dirty`] looks at, at most.
 const LOOK_AHEAD: u64 = 256;
+/// It takes 2^this frames at a time, at most.
+const SCRUB_ORDER: u32 = 2;
+
+/// What there is to scrub.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Dirty {
+    /// Nothing.
+    Nothing,
+    /// Perhaps something, but not among the frames that were looked at.
+    Later,
+    /// These 2^order frames, some of which are [`Word::UNSCRUBBED`].
+    Block(Mfn, u32),
+}
 
 /// Which of the two sets of lists: blocks that are scrubbed, and blocks that may not be.
 const CLEAN: usize = 0;
@@ -102,20 +115,23 @@ impl<'a> Buddy<'a> {
             };
             self.link(head + (1 << half), half, upper_dirty);
         }
-        for i in 0..1u64 << order {
-            if let Some(info) = self.frames.get(Mfn(head as u64 + i)) {
-                let word = if info.word().is_dirty() {
-                    self.dirty -= 1;
-                    Word::UNSCRUBBED
-                } else {
-                    Word::PRIVATE
-                };
-                info.set_word(word);
-                info.aux.store(0, Ordering::Relaxed);
-            }
+        self.hold(head as u64, order);
+        Some(Mfn(head as u64))
+    }
+
+    /// Makes the frames of a block that is on no list the caller's.
+    fn hold(&mut self, head: u64, order: u32) {
+        for info in (head..head + (1 << order)).filter_map(|mfn| self.frames.get(Mfn(mfn))) {
+            let word = if info.word().is_dirty() {
+                self.dirty -= 1;
+                Word::UNSCRUBBED
+            } else {
+                Word::PRIVATE
+            };
+            info.set_word(word);
+            info.aux.store(0, Ordering::Relaxed);
         }
         self.free -= 1 << order;
-        Some(Mfn(head as u64))
     }
 
     /// Gives back 2^`order` frames, dirty: private to the hypervisor, or freed by their last reference.
@@ -143,32 +159,36 @@ impl<'a> Buddy<'a> {
         Ok(())
     }
 
-    /// Finds a dirty frame and has it scrubbed by `scrub`; false if there is nothing to scrub.
+    /// Takes some dirty frames, for the caller to scrub and [`Self::put_back`].
     ///
     /// It looks at so many frames only, and may not get to one this time.
-    pub fn scrub_next(&mut self, scrub: impl FnOnce(Mfn)) -> bool {
+    pub fn take_dirty(&mut self) -> Dirty {
         let Some(zone) = (0..ZONES).rev().find(|zone| self.orders[DIRTY][*zone] != 0) else {
-            return false;
+            return Dirty::Nothing;
         };
         let order = self.orders[DIRTY][zone].ilog2();
-        let head = self.heads[DIRTY][zone][order as usize];
-        let first = self.unlink(head, order).unwrap_or(0);
-        let size = 1u64 << order;
-        let mut next = first;
-        while next < size.min(first + LOOK_AHEAD) {
-            let mfn = Mfn(head as u64 + next);
-            next += 1;
-            if let Some(info) = self.frames.get(mfn)
-                && info.word().is_dirty()
-            {
-                scrub(mfn);
-                info.set_word(Word::FREE);
-                self.dirty -= 1;
-                break;
+        let mut head = self.heads[DIRTY][zone][order as usize] as u64;
+        let first = self.unlink(head as u32, order).unwrap_or(0);
+        let end = (1 << order).min(first + LOOK_AHEAD);
+        let is_dirty = |index: &u64| self.frames.word(Mfn(head + index)).is_dirty();
+        let Some(mut index) = (first..end).find(is_dirty) else {
+            self.link(head as u32, order, (end < 1 << order).then_some(end));
+            return Dirty::Later;
+        };
+        let piece = order.min(SCRUB_ORDER);
+        for half in (piece..order).rev() {
+            let size = 1 << half;
+            if index < size {
+                self.link((head + size) as u32, half, Some(0));
+            } else {
+                // All before the one that was found are scrubbed.
+                self.link(head as u32, half, None);
+                head += size;
+                index -= size;
             }
         }
-        self.link(head, order, (next < size).then_some(next));
-        true
+        self.hold(head, piece);
+        Dirty::Block(Mfn(head), piece)
     }
 
     fn check(

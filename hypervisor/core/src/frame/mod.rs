@@ -15,7 +15,7 @@ mod word;
 #[cfg(test)]
 mod tests;
 
-pub use buddy::{Buddy, MAX_ORDER};
+pub use buddy::{Buddy, Dirty, MAX_ORDER};
 pub use pool::{Block, Claim, ClaimError, MemoryFigures, Pool};
 pub use table::{FrameInfo, FrameTable, Progress, Put, Taken};
 pub use word::{

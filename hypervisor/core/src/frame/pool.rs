@@ -6,7 +6,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::buddy::Buddy;
+use super::buddy::{Buddy, Dirty};
 use super::word::FrameError;
 use crate::units::Mfn;
 
@@ -58,12 +58,18 @@ pub struct MemoryFigures {
 pub struct Pool<'a> {
     buddy: Buddy<'a>,
     claimed: u64,
+    /// Frames that are out to be scrubbed. They are free, but not to be had this moment.
+    scrubbing: u64,
 }
 
 impl<'a> Pool<'a> {
     /// A pool of what `buddy` has.
     pub const fn new(buddy: Buddy<'a>) -> Self {
-        Pool { buddy, claimed: 0 }
+        Pool {
+            buddy,
+            claimed: 0,
+            scrubbing: 0,
+        }
     }
 
     /// Adds RAM: see [`Buddy::add_range`].
@@ -74,13 +80,15 @@ impl<'a> Pool<'a> {
     /// What there is.
     pub const fn figures(&self) -> MemoryFigures {
         MemoryFigures {
-            free: self.buddy.free_frames(),
-            dirty: self.buddy.dirty_frames(),
+            free: self.buddy.free_frames() + self.scrubbing,
+            dirty: self.buddy.dirty_frames() + self.scrubbing,
             claimed: self.claimed,
         }
     }
 
     /// Takes 2^`order` frames below 2^`max_address_bits`: see [`Buddy::alloc`]. A claim is used up first.
+    ///
+    /// While [`Self::is_scrubbing`], what cannot be had now may be had soon.
     pub fn alloc(
         &mut self,
         order: u32,
@@ -90,7 +98,7 @@ impl<'a> Pool<'a> {
         let count = 1u64.checked_shl(order)?;
         let own = claim.map_or(0, Claim::pages);
         let others = self.claimed.saturating_sub(own);
-        if count > self.buddy.free_frames().saturating_sub(others) {
+        if count > self.figures().free.saturating_sub(others) {
             return None;
         }
         let mfn = self.buddy.alloc(order, max_address_bits)?;
@@ -127,9 +135,28 @@ impl<'a> Pool<'a> {
         Ok(())
     }
 
-    /// Has one dirty frame scrubbed: see [`Buddy::scrub_next`].
-    pub fn scrub_next(&mut self, scrub: impl FnOnce(Mfn)) -> bool {
-        self.buddy.scrub_next(scrub)
+    /// Whether some CPU holds free frames to scrub them.
+    pub const fn is_scrubbing(&self) -> bool {
+        self.scrubbing != 0
+    }
+
+    /// Takes dirty frames, to scrub them without the lock: see [`Buddy::take_dirty`].
+    pub fn begin_scrub(&mut self) -> Dirty {
+        let dirty = self.buddy.take_dirty();
+        if let Dirty::Block(_, order) = dirty {
+            self.scrubbing += 1 << order;
+        }
+        dirty
+    }
+
+    /// Puts back what [`Self::begin_scrub`] took.
+    ///
+    /// # Errors
+    /// `Bug`: see [`Buddy::put_back`].
+    pub fn end_scrub(&mut self, mfn: Mfn, order: u32) -> Result<(), FrameError> {
+        self.buddy.put_back(mfn, order)?;
+        self.scrubbing -= 1 << order;
+        Ok(())
     }
 
     /// Sets frames aside so that a domain with `tot_pages`, which may have `max_pages`, can have `pages` in all; 0 ends
@@ -154,7 +181,7 @@ impl<'a> Pool<'a> {
             return Err(ClaimError::Invalid);
         }
         let more = pages - tot_pages;
-        if more > self.buddy.free_frames().saturating_sub(self.claimed) {
+        if more > self.figures().free.saturating_sub(self.claimed) {
             return Err(ClaimError::NoMemory);
         }
         claim.0.store(more, Relaxed);

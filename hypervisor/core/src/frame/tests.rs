@@ -553,9 +553,7 @@ enum Step {
         pick: usize,
         scrubbed: u64,
     },
-    Scrub {
-        times: u32,
-    },
+    Scrub,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -563,7 +561,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0u32..5, 12u32..22).prop_map(|(order, bits)| Step::Alloc { order, bits }),
         2 => any::<usize>().prop_map(|pick| Step::Free { pick }),
         1 => (any::<usize>(), 0u64..16).prop_map(|(pick, scrubbed)| Step::PutBack { pick, scrubbed }),
-        2 => (0u32..40).prop_map(|times| Step::Scrub { times }),
+        3 => Just(Step::Scrub),
     ]
 }
 
@@ -617,8 +615,20 @@ proptest! {
                     buddy.put_back(mfn, order).unwrap();
                     frames(mfn, order).for_each(|i| assert!(used.remove(&i)));
                 }
-                Step::Scrub { times } => for _ in 0..times {
-                    buddy.scrub_next(|mfn| assert!(!used.contains(&mfn.0) && secret.remove(&mfn.0)));
+                // Taken like an allocation; put back by another step.
+                Step::Scrub => match buddy.take_dirty() {
+                    Dirty::Nothing => prop_assert!(secret.is_subset(&used)),
+                    Dirty::Later => {}
+                    Dirty::Block(mfn, order) => {
+                        let dirty: Vec<_> = frames(mfn, order).filter(|i| secret.contains(i)).collect();
+                        prop_assert!(!dirty.is_empty());
+                        for i in frames(mfn, order) {
+                            prop_assert!(used.insert(i));
+                            let word = if dirty.contains(&i) { Word::UNSCRUBBED } else { Word::PRIVATE };
+                            prop_assert_eq!(m.frames().word(Mfn(i)), word);
+                        }
+                        held.push((mfn, order));
+                    }
                 },
                 _ => {}
             }
@@ -629,7 +639,19 @@ proptest! {
             buddy.free(mfn, order).unwrap();
             secret.extend(frames(mfn, order));
         }
-        while buddy.scrub_next(|mfn| assert!(secret.remove(&mfn.0))) {}
+        loop {
+            match buddy.take_dirty() {
+                Dirty::Nothing => break,
+                Dirty::Later => {}
+                Dirty::Block(mfn, order) => {
+                    for i in frames(mfn, order) {
+                        secret.remove(&i);
+                        m.frames().get(Mfn(i)).unwrap().set_scrubbed();
+                    }
+                    buddy.put_back(mfn, order).unwrap();
+                }
+            }
+        }
         prop_assert!(secret.is_empty() && buddy.dirty_frames() == 0);
         let fresh = Machine::new(300, 256);
         let mut other = fresh.buddy(start);
@@ -653,6 +675,7 @@ proptest! {
         let mut tot = [0u64; 3];
         let mut left = [0u64; 3];
         let mut blocks: Vec<(usize, Block)> = Vec::new();
+        let mut scrubbing = None;
         for (op, who, n, pick) in ops {
             let claim = claims.get(who);
             let free = pool.figures().free;
@@ -667,7 +690,7 @@ proptest! {
                             tot[who] += 1 << order;
                             blocks.push((who, block));
                         }
-                        None => prop_assert!(open < 1 << order || order > 0),
+                        None => prop_assert!(open < 1 << order || order > 0 || pool.is_scrubbing()),
                     }
                 }
                 2 if !blocks.is_empty() => {
@@ -698,7 +721,13 @@ proptest! {
                     };
                     prop_assert_eq!(pool.claim(&claims[who], n, tot[who], 32), wanted);
                 }
-                _ => {}
+                // An idle CPU scrubs: the numbers stay as they are.
+                _ => match scrubbing.take() {
+                    Some((mfn, order)) => pool.end_scrub(mfn, order).unwrap(),
+                    None => if let Dirty::Block(mfn, order) = pool.begin_scrub() {
+                        scrubbing = Some((mfn, order));
+                    },
+                },
             }
             let figures = pool.figures();
             prop_assert_eq!([claims[0].pages(), claims[1].pages()], [left[0], left[1]]);

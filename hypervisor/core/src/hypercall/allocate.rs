@@ -1,15 +1,19 @@
 //! Taking frames from the pool for domains and for ourselves, always scrubbed, and setting frames aside.
 
 use rexen_abi::errno::Errno;
+use spin::RelaxStrategy;
 
 use super::Machine;
 use crate::domain::Domain;
-use crate::frame::{Block, Claim, ClaimError, Word};
+use crate::frame::{Block, Claim, ClaimError, Dirty, Word};
 use crate::pvmmu::MmuError;
+use crate::sync::Relax;
 use crate::units::Mfn;
 
 /// Frames that are scrubbed between two looks at whether to stop.
 const SCRUBS_PER_LOOK: u64 = 16;
+/// Turns for which frames that are being scrubbed are waited for.
+const WAITS: u32 = 1000;
 
 /// Takes 2^`order` scrubbed frames for `domain`, of its claim first.
 ///
@@ -36,7 +40,7 @@ pub fn alloc_preemptible<M: Machine>(
     address_bits: u32,
 ) -> Result<Block, MmuError> {
     let block = take(m, order, address_bits, claim).ok_or(MmuError::BadArgument)?;
-    if scrub(m, block, || m.should_stop()) {
+    if clear(m, block.mfn, block.order, || m.should_stop()) {
         return Ok(block);
     }
     put_back(m, block, claim);
@@ -53,22 +57,48 @@ pub fn put_back<M: Machine>(m: &M, block: Block, claim: Option<&Claim>) {
 /// Takes 2^`order` scrubbed frames that nobody has claimed.
 pub fn alloc_frames<M: Machine>(m: &M, order: u32, address_bits: u32) -> Option<Mfn> {
     let block = take(m, order, address_bits, None)?;
-    scrub(m, block, || false);
+    clear(m, block.mfn, block.order, || false);
     Some(block.mfn)
 }
 
 fn take<M: Machine>(m: &M, order: u32, address_bits: u32, claim: Option<&Claim>) -> Option<Block> {
     let try_once = || m.pool().lock().alloc(order, address_bits, claim);
-    try_once().or_else(|| {
+    let found = try_once().or_else(|| {
         m.free_dropped();
         try_once()
-    })
+    });
+    if found.is_some() {
+        return found;
+    }
+    // Idle CPUs may hold the last frames, to scrub them; not for long.
+    for _ in 0..WAITS {
+        if !m.pool().lock().is_scrubbing() {
+            return try_once();
+        }
+        Relax::relax();
+    }
+    try_once()
+}
+
+/// Scrubs some free frames, if any need it, without being in the way of who allocates; an idle CPU's pastime. False: there
+/// is nothing to do.
+pub fn scrub_some<M: Machine>(m: &M) -> bool {
+    let Some(dirty) = m.pool().try_lock().map(|mut pool| pool.begin_scrub()) else {
+        return true;
+    };
+    if let Dirty::Block(mfn, order) = dirty {
+        clear(m, mfn, order, || false);
+        if m.pool().lock().end_scrub(mfn, order).is_err() {
+            m.bug("frames being scrubbed cannot be put back", mfn);
+        }
+    }
+    dirty != Dirty::Nothing
 }
 
 /// Clears what was not cleared before; false if it was stopped.
-fn scrub<M: Machine>(m: &M, block: Block, should_stop: impl Fn() -> bool) -> bool {
+fn clear<M: Machine>(m: &M, first: Mfn, order: u32, should_stop: impl Fn() -> bool) -> bool {
     let mut cleared = 0;
-    let all = (0..1u64 << block.order).map(|n| Mfn(block.mfn.0.wrapping_add(n)));
+    let all = (0..1u64 << order).map(|n| Mfn(first.0.wrapping_add(n)));
     for (mfn, info) in all.filter_map(|mfn| Some((mfn, m.frames().get(mfn)?))) {
         if info.word() != Word::UNSCRUBBED {
             continue;
