@@ -8,7 +8,7 @@ use rexen_guests::{abi, crew, entry, hypercall, machine, memory};
 use crate::arguments::Arena;
 use crate::calls_memory;
 use crate::rng::Rng;
-use crate::world::{self, KINDS, MAPPED, MFNS};
+use crate::world::{self, FRAMES, KINDS, MAPPED, MFNS};
 
 /// Stores and atomic changes of several widths, mostly at tables that the guest sees read-only.
 pub fn stores(rng: &mut Rng) {
@@ -53,6 +53,7 @@ pub fn stores(rng: &mut Rng) {
 pub fn craft(rng: &mut Rng) {
     let limit = if rng.chance(60) { 48 } else { MAPPED as u64 };
     let slot = rng.below(limit) as usize;
+    let slot = if rng.chance(90) { slot | 3 } else { slot };
     let (va, mfn) = (world::page(slot), MFNS[slot].load(Relaxed));
     if mfn == 0 {
         return;
@@ -73,7 +74,8 @@ pub fn craft(rng: &mut Rng) {
         }
         for _ in 0..nr {
             let value = match kind {
-                world::DESCRIPTORS => crate::calls_memory::descriptor(rng),
+                world::DESCRIPTORS => calls_memory::sound_descriptor(rng),
+                _ if rng.chance(98) => world::sound_pte(rng, kind),
                 _ => world::pte(rng, kind),
             };
             memory::write(va + rng.below(if nr > 64 { 512 } else { 128 }) * 8, value);
@@ -88,7 +90,8 @@ pub fn craft(rng: &mut Rng) {
     KINDS[slot].store(kind, Relaxed);
     hypercall::update_va_mapping(va, mfn << 12 | 0x25);
     if kind < world::DESCRIPTORS && rng.chance(75) {
-        hypercall::mmuext(u32::from(kind) - 1, mfn, 0);
+        let pinned = hypercall::mmuext(u32::from(kind) - 1, mfn, 0);
+        crate::PINNED.fetch_add(u64::from(pinned == 0), Relaxed);
     }
 }
 
@@ -364,33 +367,40 @@ pub fn events(rng: &mut Rng, info: u64) {
     }
 }
 
-/// Now and then: everything back to how it was, as far as it can be.
+/// Now and then: some of the pool back to how it was, as far as it can be.
 pub fn sweep(rng: &mut Rng, arena: &mut Arena) {
-    let first = rng.below(MAPPED as u64) as usize;
-    for n in 0..32 {
-        let slot = (first + n) % MAPPED;
+    let first = rng.below(FRAMES as u64) as usize;
+    for n in 0..96 {
+        let slot = (first + n) % FRAMES;
         let mfn = MFNS[slot].load(Relaxed);
         if mfn == 0 {
             continue;
         }
         hypercall::mmuext(abi::MMUEXT_UNPIN_TABLE, mfn, 0);
-        if hypercall::update_va_mapping(world::page(slot), mfn << 12 | 0x27) == 0 {
+        // Whatever a frame of ours is, we may map it read-only; another one was lost on some way.
+        let is_ours = hypercall::update_va_mapping(crate::window(), mfn << 12 | 0x25) == 0;
+        hypercall::update_va_mapping(crate::window(), 0);
+        if !is_ours {
+            MFNS[slot].store(0, Relaxed);
+        } else if slot < MAPPED
+            && hypercall::update_va_mapping(world::page(slot), mfn << 12 | 0x27) == 0
+        {
             KINDS[slot].store(0, Relaxed);
         }
     }
     // Frames in place of those that were given away.
-    let lost: u64 = MFNS
-        .iter()
-        .map(|mfn| u64::from(mfn.load(Relaxed) == 0))
-        .sum();
-    if lost > 64 {
+    let lost = |mfn: &&core::sync::atomic::AtomicU64| mfn.load(Relaxed) == 0;
+    for _ in 0..4 {
+        if MFNS.iter().filter(lost).count() < 64 {
+            break;
+        }
         let list = arena.take(64 * 8);
         for n in 0..64 {
             memory::write(list + n * 8, 5000 + n);
         }
         let op = arena.words([list, 64, 0, abi::DOMID_SELF]);
         let got = hypercall::call(abi::MEMORY_OP, [6, op]);
-        crate::took(list, got);
+        crate::took(list, got, 0);
     }
     for handle in &calls_memory::HANDLES {
         let number = handle.swap(0, Relaxed);

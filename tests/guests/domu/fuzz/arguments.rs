@@ -15,10 +15,10 @@ pub enum Then {
     Install,
     /// Load the first page tables again.
     OwnTables,
-    /// The frames in this list, as many as the result says, are ours.
-    Took(u64),
-    /// The frames in this list, as many as the result says, are gone.
-    Gave(u64),
+    /// The extents in this list, as many as the result says, of this order, are ours.
+    Took(u64, u64),
+    /// Those are gone.
+    Gave(u64, u64),
     /// A struct xen_memory_exchange.
     Exchanged(u64),
     /// A port number is here if the call succeeded.
@@ -136,7 +136,7 @@ pub fn count(rng: &mut Rng, right: u64) -> u64 {
 
 /// A domain: mostly the caller.
 pub fn domain(rng: &mut Rng) -> u64 {
-    match rng.below(12) {
+    match rng.below(24) {
         0 => 0,
         1 => world::neighbour(rng),
         2 => rng.pick(&[0x7ff1, 0x7ff2, 0x7ff3, 0x7ff4, 0x7fff, 0xffff]),

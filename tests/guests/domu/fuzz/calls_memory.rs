@@ -55,7 +55,7 @@ fn is_vital(at: u64) -> bool {
 pub fn mmu_update(rng: &mut Rng, arena: &mut Arena) -> Call {
     let right = match rng.below(20) {
         0 => 64,
-        _ => 1 + rng.below(6),
+        _ => 1 + rng.below(3),
     };
     let list = arena.take(right * 16);
     for request in 0..right {
@@ -248,15 +248,20 @@ pub fn memory_op(rng: &mut Rng, arena: &mut Arena) -> Call {
     match rng.weighted(&[14, 22, 24, 22, 18]) {
         0 => {
             let list = arena.take(right * 8);
-            reservation(op, place(rng, list, right * 8), right, order, flags, whom);
+            let named = if rng.chance(95) {
+                list
+            } else {
+                place(rng, list, right * 8)
+            };
+            reservation(op, named, right, order, flags, whom);
             let call = Call::new(abi::MEMORY_OP, [start(rng, 0), place(rng, op, 32)]);
-            call.then(Then::Took(list))
+            call.then(Then::Took(list, order))
         }
         1 => {
             let list = frame_list(rng, arena, right, order);
             reservation(op, list, count(rng, right).min(right), order, flags, whom);
             let call = Call::new(abi::MEMORY_OP, [start(rng, 1), place(rng, op, 32)]);
-            call.then(Then::Gave(list))
+            call.then(Then::Gave(list, order))
         }
         2 => {
             let list = arena.take(right * 8);
@@ -265,7 +270,7 @@ pub fn memory_op(rng: &mut Rng, arena: &mut Arena) -> Call {
             }
             reservation(op, list, count(rng, right).min(right), order, flags, whom);
             let call = Call::new(abi::MEMORY_OP, [start(rng, 6), place(rng, op, 32)]);
-            call.then(Then::Took(list))
+            call.then(Then::Took(list, order))
         }
         3 => {
             let (order_in, order_out) = rng.pick(&[
@@ -294,7 +299,7 @@ pub fn memory_op(rng: &mut Rng, arena: &mut Arena) -> Call {
             let then = if named == out {
                 Then::Exchanged(op)
             } else {
-                Then::Gave(list)
+                Then::Gave(list, order_in)
             };
             Call::new(abi::MEMORY_OP, [start(rng, 11), op]).then(then)
         }
@@ -322,11 +327,15 @@ pub fn memory_op(rng: &mut Rng, arena: &mut Arena) -> Call {
 
 /// `set_gdt` with a list of frames.
 pub fn set_gdt(rng: &mut Rng, arena: &mut Arena) -> Call {
-    let nr = 1 + rng.below(16);
+    let nr = if rng.chance(80) {
+        1 + rng.below(2)
+    } else {
+        1 + rng.below(16)
+    };
     let list = arena.take(nr * 8);
     for n in 0..nr {
         let slot = world::slot_of(rng, world::DESCRIPTORS);
-        let mfn = match (slot, rng.chance(70)) {
+        let mfn = match (slot, rng.chance(95)) {
             (Some(slot), true) => MFNS[slot].load(Relaxed),
             _ => world::mappable(rng),
         };
@@ -344,12 +353,20 @@ pub fn set_gdt(rng: &mut Rng, arena: &mut Arena) -> Call {
     )
 }
 
+/// A descriptor that ought to be accepted: none, or flat code or data.
+pub fn sound_descriptor(rng: &mut Rng) -> u64 {
+    rng.pick(&[
+        0,
+        0x00cf_fb00_0000_ffff,
+        0x00cf_f300_0000_ffff,
+        0x00af_fb00_0000_ffff,
+    ])
+}
+
 /// A descriptor: of the kinds that are allowed, or any.
 pub fn descriptor(rng: &mut Rng) -> u64 {
     match rng.below(6) {
-        0 => 0,
-        1 => 0x00cf_fa00_0000_ffff,
-        2 => 0x00cf_f200_0000_ffff,
+        0..=2 => sound_descriptor(rng),
         3 => 0x00af_fa00_0000_ffff | rng.word() & 0x00ff_0000_00ff_0000,
         4 => rng.word() | 0xf800 << 32,
         _ => rng.word(),

@@ -54,6 +54,10 @@ static WORKERS: AtomicU64 = AtomicU64::new(1);
 /// Calls and errors among them.
 static CALLS: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 static ERRORS: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+/// Grants that were mapped.
+static MAPPED: AtomicU64 = AtomicU64::new(0);
+/// Tables that were pinned.
+pub static PINNED: AtomicU64 = AtomicU64::new(0);
 /// Calls by number, for one look at the end.
 static BY_NUMBER: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
 static GOOD: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
@@ -154,6 +158,11 @@ extern "C" fn first() -> ! {
             ));
         }
     }
+    report::print(format_args!(
+        "FUZZ pinned={} mapped={}",
+        PINNED.load(Relaxed),
+        MAPPED.load(Relaxed)
+    ));
     say("end ");
     let (calls, errors) = (total(&CALLS), total(&ERRORS));
     report::check(
@@ -221,28 +230,41 @@ fn debug_key(key: u8) {
     }
 }
 
-/// Notes frames that came: as many as `result` of the list at `list`.
-pub fn took(list: u64, result: i64) {
+/// Notes frames that came: as many extents of 2^`order` as `result` says of the list at `list`. Those beyond what the pool
+/// holds go back, or the domain would soon have all that it may have.
+pub fn took(list: u64, result: i64, order: u64) {
     let mut slot = 0;
     for n in 0..result.clamp(0, 512) as u64 {
-        let mfn = memory::read(list + n * 8);
-        if world::is_precious(mfn) || mfn >= 1 << 40 {
+        let first = memory::read(list + n * 8);
+        if first == 0 || first >= 1 << 40 {
             continue;
         }
-        while slot < FRAMES {
-            if MFNS[slot].compare_exchange(0, mfn, SeqCst, SeqCst).is_ok() {
-                KINDS[slot].store(0, Relaxed);
-                break;
+        for mfn in first..first + (1 << order.min(10)) {
+            while slot < FRAMES && MFNS[slot].load(Relaxed) != 0 {
+                slot += 1;
             }
-            slot += 1;
+            if world::is_precious(mfn) {
+                continue;
+            }
+            if slot < FRAMES && MFNS[slot].compare_exchange(0, mfn, SeqCst, SeqCst).is_ok() {
+                KINDS[slot].store(0, Relaxed);
+            } else {
+                let mut extent = mfn;
+                let mut op = [hypercall::pointer(&mut extent), 1, 0, abi::DOMID_SELF];
+                hypercall::call(abi::MEMORY_OP, [1, hypercall::pointer(&mut op)]);
+            }
         }
     }
 }
 
-fn gave(list: u64, result: i64) {
+fn gave(list: u64, result: i64, order: u64) {
     for n in 0..result.clamp(0, 512) as u64 {
-        let mfn = memory::read(list + n * 8);
-        for own in MFNS.iter().filter(|own| own.load(Relaxed) == mfn) {
+        let first = memory::read(list + n * 8);
+        let extent = first..first.saturating_add(1 << order.min(10));
+        for own in MFNS
+            .iter()
+            .filter(|own| extent.contains(&own.load(Relaxed)))
+        {
             own.store(0, Relaxed);
         }
     }
@@ -278,7 +300,7 @@ impl Worker {
     fn step(&mut self) {
         let mut arena = Arena::new();
         let rng = &mut self.rng;
-        match rng.weighted(&[700, 60, 120, 40, 15, 8, 10, 25, 4, 20, 6, 1]) {
+        match rng.weighted(&[700, 60, 120, 60, 15, 8, 10, 25, 4, 20, 6, 3]) {
             0 => {
                 let call = make(rng, &mut arena);
                 self.issue(call);
@@ -336,16 +358,16 @@ impl Worker {
                     hypercall::mmuext(abi::MMUEXT_NEW_BASEPTR, own, 0);
                 }
             }
-            Then::Took(list) => took(list, result),
-            Then::Gave(list) => gave(list, result),
+            Then::Took(list, order) => took(list, result, order),
+            Then::Gave(list, order) => gave(list, result, order),
             Then::Exchanged(op) => {
-                let done = memory::read(op + 64).min(512);
-                if result == 0 {
-                    gave(memory::read(op), memory::read(op + 8).cast_signed());
-                    took(memory::read(op + 32), memory::read(op + 40).cast_signed());
-                } else {
-                    gave(memory::read(op), done.cast_signed());
-                }
+                let order = |at: u64| memory::read(at + 16) & 0xffff_ffff;
+                let (given, taken) = match result {
+                    0 => (memory::read(op + 8), memory::read(op + 40)),
+                    _ => (memory::read(op + 64).min(512), 0),
+                };
+                gave(memory::read(op), given.cast_signed(), order(op));
+                took(memory::read(op + 32), taken.cast_signed(), order(op + 32));
             }
             Then::Port(at) => {
                 if result == 0 {
@@ -357,6 +379,7 @@ impl Worker {
                 for n in 0..nr {
                     let answer = memory::read(list + n * 32 + 16);
                     if answer >> 16 & 0xffff == 0 && result == 0 {
+                        MAPPED.fetch_add(1, Relaxed);
                         HANDLES[self.rng.below(64) as usize].store((answer >> 32) as u32, Relaxed);
                     }
                 }

@@ -216,38 +216,58 @@ pub fn sound_root(rng: &mut Rng, window: u64) -> Option<u64> {
     (top & abi::PTE_FRAME == top_entry() & abi::PTE_FRAME && top & abi::PTE_P != 0).then_some(mfn)
 }
 
-/// A page-table entry for a table of `level`.
+/// Whether a slot is kept for tables: its frame is seldom mapped writable, or soon none could become a table any more.
+pub fn is_for_tables(slot: usize) -> bool {
+    slot % 4 == 3
+}
+
+/// An entry for a table of `level` that ought to be accepted, or none.
+pub fn sound_pte(rng: &mut Rng, level: u8) -> u64 {
+    let below = level.saturating_sub(1);
+    if below > 0 {
+        let table = slot_of(rng, below).map_or(0, |slot| MFNS[slot].load(Relaxed));
+        return if table == 0 { 0 } else { table << 12 | 0x67 };
+    }
+    let slot = slot(rng);
+    let (mfn, kind) = (MFNS[slot].load(Relaxed), KINDS[slot].load(Relaxed));
+    let rights = if kind == 0 && !is_for_tables(slot) && rng.chance(70) {
+        0x67
+    } else {
+        0x25
+    };
+    if mfn == 0 { 0 } else { mfn << 12 | rights }
+}
+
+/// An entry for a table of `level`: mostly a good one, sometimes with a bit changed, sometimes anything.
 pub fn pte(rng: &mut Rng, level: u8) -> u64 {
-    match rng.weighted(&[84, 10, 3, 3]) {
-        0 => {}
-        1 => return 0,
+    match rng.weighted(&[78, 6, 4, 8, 2, 2]) {
+        0 => sound_pte(rng, level),
+        1 => {
+            let bit = if rng.chance(75) {
+                rng.below(12)
+            } else {
+                rng.below(64)
+            };
+            let entry = sound_pte(rng, level) ^ 1 << bit;
+            // A bit of the frame number may name what is not to be named.
+            if bit >= 12 && is_precious(entry >> 12 & 0xff_ffff_ffff) {
+                0
+            } else {
+                entry
+            }
+        }
         2 => {
             let frame = mappable(rng);
-            return frame << 12 | rng.below(4096) & !abi::PTE_RW | unless_ram(frame);
+            let rights = if rng.chance(50) { abi::PTE_RW } else { 0 };
+            frame << 12 | 0x25 | rights | unless_ram(frame)
         }
-        _ => return rng.word() & !(abi::PTE_P),
-    }
-    let below = level.saturating_sub(1);
-    let frame = match (below, rng.chance(85)) {
-        (1.., true) => {
-            slot_of(rng, below).map_or_else(|| mappable(rng), |slot| MFNS[slot].load(Relaxed))
+        3 => 0,
+        4 => {
+            let frame = mappable(rng);
+            frame << 12 | rng.below(4096) & !abi::PTE_RW | unless_ram(frame)
         }
-        _ => mappable(rng),
-    };
-    let mut flags = abi::PTE_P | abi::PTE_US;
-    if rng.chance(if below > 0 { 90 } else { 45 }) {
-        flags |= abi::PTE_RW;
+        _ => rng.word() & !abi::PTE_P,
     }
-    if rng.chance(60) {
-        flags |= abi::PTE_A;
-    }
-    if rng.chance(12) {
-        flags ^= 1 << rng.below(12);
-    }
-    if rng.chance(4) {
-        flags ^= 1 << (52 + rng.below(12));
-    }
-    frame << 12 | flags | unless_ram(frame)
 }
 
 /// Domain 0 may map what is no memory. It must not run there: emulators have been seen to give up.
