@@ -53,7 +53,7 @@ await() {
 
 # xl with a deadline; what it complains about is shown if a check fails.
 x() {
-    timeout 90 xl "$@" 2>> /tmp/xl.err
+    timeout 200 xl "$@" 2>> /tmp/xl.err
 }
 
 start_toolstack() {
