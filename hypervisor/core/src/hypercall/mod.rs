@@ -22,9 +22,10 @@ use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use rexen_abi::errno::Errno;
 use rexen_abi::plain::Plain;
+use rexen_abi::sched::SHUTDOWN_suspend;
 
 use crate::domain::{Domain, NOT_SHUT_DOWN, Vcpu, VcpuFlags};
-use crate::evtchn::{Raised, Virq};
+use crate::evtchn::{Raised, Sent, Virq};
 use crate::units::{DomId, EvtchnPort, VcpuId};
 
 /// How a hypercall ends.
@@ -175,6 +176,25 @@ fn tell<M: Machine>(m: &M, domain: &Domain, port: EvtchnPort, raised: Raised) {
     }
 }
 
+/// Sends an event through a port of `domain`.
+///
+/// # Errors
+/// EINVAL: nothing can be sent through it.
+#[inline]
+pub fn send_event<M: Machine>(m: &M, domain: &Domain, port: EvtchnPort) -> Result<(), Errno> {
+    match domain.events.send(m, port)? {
+        Sent::Here { port, raised } => deliver(m, domain, port, raised),
+        Sent::Remote { dom, port: far } => {
+            m.with_domain(dom, |peer| {
+                let raised = peer.events.raise_from(m, far, domain.id, port);
+                deliver(m, peer, far, raised);
+            });
+        }
+        Sent::Dropped => {}
+    }
+    Ok(())
+}
+
 /// Raises a VIRQ of `domain` on `vcpu` (ignored for a global one), if it is bound.
 pub fn raise_virq<M: Machine>(m: &M, domain: &Domain, vcpu: VcpuId, virq: Virq) {
     if let Some((port, raised)) = domain.events.raise_virq(m, vcpu, virq) {
@@ -251,9 +271,13 @@ pub fn shut_down<M: Machine>(m: &M, domain: &Domain, reason: u32) {
             block(m, vcpu, VcpuFlags::SHUT_DOWN);
         }
     }
+    let suspend_port = domain.control.suspend_port.load(Relaxed);
     if domain.is_privileged {
         m.dom0_shut_down(reason);
-    } else {
+    } else if reason != SHUTDOWN_suspend
+        || suspend_port == 0
+        || send_event(m, domain, EvtchnPort(suspend_port)).is_err()
+    {
         tell_toolstack(m);
     }
 }

@@ -7,10 +7,10 @@ use super::args::low32;
 use super::physdev_op::{needs_eoi, show_eoi};
 use crate::domain::{Domain, Stage};
 use crate::evtchn::{
-    Closed, EventChannels, FIFO_LINK_BITS, Peers, PortState, Priority, Raised, Sent, Virq,
+    Closed, EventChannels, FIFO_LINK_BITS, Peers, PortState, Priority, Raised, Virq,
 };
 use crate::hypercall::authority::Hardware;
-use crate::hypercall::{Call, Machine, Outcome, deliver, tell_toolstack};
+use crate::hypercall::{Call, Machine, Outcome, deliver, send_event, tell_toolstack};
 use crate::pvmmu::Refs;
 use crate::units::{DomId, EvtchnPort, Mfn, Pirq, VcpuId};
 
@@ -33,7 +33,7 @@ pub fn event_channel_op<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
     match low32(cmd) {
         EVTCHNOP_send => call
             .read(arg)
-            .and_then(|port| send(call, EvtchnPort(port)))
+            .and_then(|port| send_event(call.m, call.domain, EvtchnPort(port)))
             .into(),
         cmd @ (EVTCHNOP_reset | EVTCHNOP_reset_cont) => {
             let resume = cmd == EVTCHNOP_reset_cont;
@@ -51,20 +51,6 @@ pub fn event_channel_op<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
 }
 
 #[inline]
-fn send<M: Machine>(call: &Call<'_, M>, port: EvtchnPort) -> Result<(), Errno> {
-    match call.domain.events.send(call.m, port)? {
-        Sent::Here { port, raised } => deliver(call.m, call.domain, port, raised),
-        Sent::Remote { dom, port: far } => {
-            call.m.with_domain(dom, |peer| {
-                let raised = peer.events.raise_from(call.m, far, call.domain.id, port);
-                deliver(call.m, peer, far, raised);
-            });
-        }
-        Sent::Dropped => {}
-    }
-    Ok(())
-}
-
 fn others<M: Machine>(call: &Call<'_, M>, cmd: u32, arg: u64) -> Result<(), Errno> {
     let (m, domain, events) = (call.m, call.domain, &call.domain.events);
     match cmd {

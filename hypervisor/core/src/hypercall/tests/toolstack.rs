@@ -12,11 +12,12 @@ use rexen_abi::xen::{__HYPERVISOR_domctl, __HYPERVISOR_sysctl, XenctlBitmap};
 
 use super::err;
 use crate::domain::VcpuFlags;
+use crate::evtchn::Virq;
 use crate::hypercall::testing::{Asked, DOM0, DOMU, Fake, GUEST};
-use crate::hypercall::{Machine, Outcome};
+use crate::hypercall::{Machine, Outcome, shut_down};
 use crate::policy::cpuid::Vendor;
 use crate::pvmmu::{DomainMm, TableAccess};
-use crate::units::{DomId, Mfn, VcpuId};
+use crate::units::{DomId, EvtchnPort, Mfn, VcpuId};
 
 const ARG: u64 = GUEST;
 const BUFFER: u64 = GUEST + 0x2000;
@@ -739,6 +740,36 @@ fn the_clock_and_the_debugger_are_set() {
         err(Errno::EINVAL),
         "each vcpu has its own"
     );
+}
+
+#[test]
+fn a_suspended_domain_tells_who_subscribed() {
+    for (port, reason, subscriber) in [(0, 2, false), (1, 2, true), (1, 3, false), (9, 2, false)] {
+        let m = Fake::new();
+        let dom_exc = m
+            .dom(0)
+            .events
+            .bind_virq(&m, Virq::DOM_EXC, VcpuId(0))
+            .unwrap();
+        let domain = m.dom(1);
+        let here = domain.events.alloc_unbound(&m, DomId(0)).unwrap();
+        assert_eq!(here, EvtchnPort(1));
+        let (there, _) = m
+            .dom(0)
+            .events
+            .bind_interdomain(&m, &domain.events, here)
+            .unwrap();
+        // The new channel is pending from the start.
+        m.write(m.dom(0).shared_info, 256, 0);
+        let pending = |port: EvtchnPort| m.dom(0).events.is_pending(&m, port).unwrap();
+        let port = XenDomctlSubscribe { port };
+        assert_eq!(domctl(&m, XEN_DOMCTL_subscribe, &port), 0);
+        shut_down(&m, &domain, reason);
+        assert_eq!(
+            (pending(there), pending(dom_exc)),
+            (subscriber, !subscriber)
+        );
+    }
 }
 
 /// Each leaf of a domain's policy.

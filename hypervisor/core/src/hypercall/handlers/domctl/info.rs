@@ -19,6 +19,7 @@ pub fn domain_info<M: Machine>(m: &M, domain: &Domain) -> XenDomctlGetdomaininfo
         max_vcpu_id: XEN_INVALID_MAX_VCPU_ID,
         handle: *domain.control.handle.lock(),
         gpaddr_bits: domain.policy.now().cpuid.physical_bits(),
+        outstanding_pages: domain.claim.pages(),
         ssidref: domain.ssidref,
         ..XenDomctlGetdomaininfo::default()
     };
@@ -32,6 +33,7 @@ pub fn domain_info<M: Machine>(m: &M, domain: &Domain) -> XenDomctlGetdomaininfo
     // While it is being destroyed it looks alive: the tools take a dying domain's resources back.
     flag(domain.life.stage() == Stage::Dead, XEN_DOMINF_dying);
     flag(domain.life.control().is_paused(), XEN_DOMINF_paused);
+    flag(domain.control.debugged.load(Relaxed), XEN_DOMINF_debugged);
     flag(domain.is_store, XEN_DOMINF_xs_domain);
     let mut all_blocked = true;
     for vcpu in &domain.vcpus {

@@ -16,7 +16,7 @@ use crate::hypercall::handlers::cpu_policy::{self, MAX_LEAVES, MAX_MSRS};
 use crate::hypercall::{Call, Machine};
 use crate::policy::cpuid::{Leaf, TscView};
 use crate::pvmmu::IoAccess;
-use crate::units::{DomId, Mfn};
+use crate::units::Mfn;
 
 /// `tsc_mode`: whatever is best, and never emulated (`xen/arch/x86/include/asm/time.h` calls them so).
 const TSC_MODE_DEFAULT: u32 = 0;
@@ -57,18 +57,15 @@ pub(super) fn subscribe<M: Machine>(call: &Call<'_, M>, op: &Op) -> Result<(), E
     Ok(())
 }
 
-/// `XEN_DOMCTL_set_virq_handler`: domain 0 gets them all.
+/// `XEN_DOMCTL_set_virq_handler`.
 pub(super) fn set_virq_handler<M: Machine>(call: &Call<'_, M>, op: &Op) -> Result<(), Errno> {
     let arg: XenDomctlSetVirqHandler = op.arg()?;
     let domain = op.domain(call)?;
-    let virq = Virq::try_from(arg.virq).map_err(|_| Errno::EINVAL)?;
-    if !virq.is_global() {
+    if domain.is_dying() {
         return Err(Errno::EINVAL);
     }
-    if domain.id != DomId::DOM0 {
-        return Err(Errno::EOPNOTSUPP);
-    }
-    Ok(())
+    let virq = Virq::try_from(arg.virq)?;
+    Ok(call.m.virq_handlers().set(virq, domain.id)?)
 }
 
 /// `XEN_DOMCTL_irq_permission`: only what the caller has.
