@@ -171,6 +171,92 @@ fn images(plan: &str) -> BTreeSet<&str> {
         .collect()
 }
 
+/// The hostile guests, a class of attack each, in rings of one boot: the rounds of each ring.
+///
+/// What each does is in its head (tests/guests/domu). They run on Debian's Xen too, and are harmless to it.
+pub const HOSTILE: [(&str, &[&str]); 4] = [
+    (
+        "frames",
+        &[
+            ": hostile_page_types",
+            ": hostile_linear_tables pages=2048",
+            ": hostile_refcounts pages=2048",
+            ": hostile_stale_tlb vcpus=2",
+            ": hostile_slow_tables pages=2048",
+            ": hostile_memory",
+        ],
+    ),
+    (
+        "domains",
+        &[
+            ": granter image=hostile_grants vcpus=2 role=grant : mapper image=hostile_grants vcpus=2 role=map",
+            ": hostile_grant_versions",
+            ": hostile_events",
+            ": hostile_domains",
+            ": hostile_console",
+            ": hostile_vcpus vcpus=4",
+        ],
+    ),
+    (
+        "processor",
+        &[
+            ": hostile_segments",
+            ": hostile_io",
+            ": hostile_returns vcpus=2",
+            ": r0 image=hostile_recursion case=0 : r1 image=hostile_recursion case=1 \
+             : r2 image=hostile_recursion case=2 : r3 image=hostile_recursion case=3",
+            ": r4 image=hostile_recursion case=4 : r5 image=hostile_recursion case=5 \
+             : r6 image=hostile_recursion case=6 : r7 image=hostile_recursion case=7",
+            ": r8 image=hostile_recursion case=8 : r9 image=hostile_recursion case=9 \
+             : r10 image=hostile_recursion case=10 : r11 image=hostile_recursion case=11",
+        ],
+    ),
+    (
+        "calls",
+        &[
+            ": hostile_multicall pages=2048",
+            ": hostile_pointers",
+            ": hostile_hypervisor_memory",
+        ],
+    ),
+];
+
+/// Runs one ring of [`HOSTILE`] and demands that all goes well.
+///
+/// # Panics
+/// It does not, or there is no such ring.
+pub fn demand_hostile(host: Host, ring: &str) {
+    let rounds = HOSTILE.iter().find(|(name, _)| *name == ring);
+    let (_, rounds) = rounds.unwrap_or_else(|| panic!("no ring {ring}"));
+    let rounds = rounds.iter();
+    rounds
+        .fold(Ring::new(host), |ring, round| ring.round(round))
+        .deadline(Duration::from_secs(180))
+        .demand();
+}
+
+/// Defines the tests of the hostile guests on one hypervisor.
+#[macro_export]
+macro_rules! hostile_tests {
+    ($host:expr) => {
+        $crate::hostile_tests! { $host; frames domains processor calls }
+    };
+    ($host:expr; $($ring:ident)+) => {
+        $(
+            #[test]
+            fn $ring() {
+                $crate::warden::demand_hostile($host, stringify!($ring));
+            }
+        )+
+
+        #[test]
+        fn every_ring_has_its_test() {
+            let rings = $crate::warden::HOSTILE.map(|(name, _)| name);
+            assert_eq!(rings, [$(stringify!($ring)),+]);
+        }
+    };
+}
+
 /// Defines the tests of many small domains on one hypervisor.
 #[macro_export]
 macro_rules! domain_tests {
@@ -195,6 +281,15 @@ macro_rules! domain_tests {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_hostile_guest_is_in_a_ring() {
+        let rounds = HOSTILE.iter().flat_map(|(_, rounds)| *rounds);
+        let plan = rounds.copied().collect::<Vec<_>>().join("\n");
+        let mut folders = guest::domu_names();
+        folders.retain(|name| name.starts_with("hostile_"));
+        assert_eq!(images(&plan), folders.iter().map(String::as_str).collect());
+    }
 
     #[test]
     fn a_plan_names_its_images() {

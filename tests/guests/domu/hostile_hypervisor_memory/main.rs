@@ -43,10 +43,7 @@ fn addresses() {
             check_eq!(stored, Some(trap::PF), "a store at {address:#x}");
             if !is_table && start != abi::MACH2PHYS_VIRT_START {
                 let loaded = vector(|| {
-                    check!(
-                        memory::read(address) == 0 && false,
-                        "a load at {address:#x}"
-                    )
+                    memory::read(address);
                 });
                 check_eq!(loaded, Some(trap::PF), "a load at {address:#x}");
             }

@@ -4,7 +4,7 @@
 #![no_std]
 #![no_main]
 
-use rexen_guests::{abi, check_eq, guest, hypercall, memory, refused};
+use rexen_guests::{abi, check, check_eq, guest, hypercall, memory, refused};
 
 guest!("hostile_refcounts", main);
 
@@ -30,16 +30,17 @@ fn demand_free(page: u64, after: &str) {
 }
 
 fn main() {
-    many_references(WRITE);
-    many_references(READ);
+    many_references(WRITE, 200);
+    many_references(READ, 200);
+    saturation();
     one_table_in_many_places();
     failures();
     failing_updates();
 }
 
-fn many_references(rights: u64) {
+fn many_references(rights: u64, tables: u64) {
     let page = memory::new_page();
-    for index in 0..TABLES {
+    for index in 0..tables {
         for entry in 0..512 {
             memory::write(spare(index) + entry * 8, frame(page) | rights);
         }
@@ -53,13 +54,48 @@ fn many_references(rights: u64) {
             "pinning a frame that is mapped writable 100000 times"
         );
     }
-    for index in 0..TABLES {
+    for index in 0..tables {
         check_eq!(memory::unpin(spare(index)), 0, "unpinning table {index}");
         memory::set_writable(spare(index), true);
         memory::clear(spare(index));
     }
     memory::set_writable(page, true);
     demand_free(page, "100000 references");
+}
+
+/// More references to one frame than a hypervisor may be able to count: it then refuses those beyond, and loses none.
+fn saturation() {
+    const MANY: u64 = 1100;
+    let page = memory::new_page();
+    let mut pinned = 0;
+    for index in 0..MANY {
+        for entry in 0..512 {
+            memory::write(spare(index) + entry * 8, frame(page) | WRITE);
+        }
+        memory::seal(spare(index));
+        let result = memory::pin(spare(index), 1);
+        if result == 0 {
+            check_eq!(pinned, index, "a pin after one that was refused");
+            pinned += 1;
+        } else {
+            refused!(result, "pinning table {index}");
+        }
+    }
+    check!(pinned >= 500, "{pinned} tables of references");
+    memory::seal(page);
+    refused!(
+        memory::pin(page, 1),
+        "pinning a frame that is mapped writable half a million times"
+    );
+    for index in 0..MANY {
+        if index < pinned {
+            check_eq!(memory::unpin(spare(index)), 0, "unpinning table {index}");
+        }
+        memory::set_writable(spare(index), true);
+        memory::clear(spare(index));
+    }
+    memory::set_writable(page, true);
+    demand_free(page, "half a million references");
 }
 
 /// One L1 in every entry of many L2s.
