@@ -235,7 +235,7 @@ fn reservation(at: u64, extents: u64, nr: u64, order: u64, flags: u64, whom: u64
 
 /// `memory_op`: the reservation's ups and downs, exchanges, and what can be asked.
 pub fn memory_op(rng: &mut Rng, arena: &mut Arena) -> Call {
-    let order = rng.pick(&[0, 0, 0, 0, 0, 1, 2, 3, 9, 10, 18, 63]);
+    let order = rng.pick(&[0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 2, 3, 4, 9, 63]);
     let order = if rng.chance(2) { rng.odd() } else { order };
     let flags = if rng.chance(80) { 0 } else { rng.odd() };
     let right = 1 + rng.below(8);

@@ -234,6 +234,8 @@ fn debug_key(key: u8) {
 /// holds go back, or the domain would soon have all that it may have.
 pub fn took(list: u64, result: i64, order: u64) {
     let mut slot = 0;
+    let mut back = [0u64; 64];
+    let mut nr_back = 0;
     for n in 0..result.clamp(0, 512) as u64 {
         let first = memory::read(list + n * 8);
         if first == 0 || first >= 1 << 40 {
@@ -249,12 +251,26 @@ pub fn took(list: u64, result: i64, order: u64) {
             if slot < FRAMES && MFNS[slot].compare_exchange(0, mfn, SeqCst, SeqCst).is_ok() {
                 KINDS[slot].store(0, Relaxed);
             } else {
-                let mut extent = mfn;
-                let mut op = [hypercall::pointer(&mut extent), 1, 0, abi::DOMID_SELF];
-                hypercall::call(abi::MEMORY_OP, [1, hypercall::pointer(&mut op)]);
+                back[nr_back] = mfn;
+                nr_back += 1;
+                if nr_back == back.len() {
+                    give_back(&mut back);
+                    nr_back = 0;
+                }
             }
         }
     }
+    give_back(&mut back[..nr_back]);
+}
+
+fn give_back(frames: &mut [u64]) {
+    let mut op = [
+        frames.as_mut_ptr() as u64,
+        frames.len() as u64,
+        0,
+        abi::DOMID_SELF,
+    ];
+    hypercall::call(abi::MEMORY_OP, [1, hypercall::pointer(&mut op)]);
 }
 
 fn gave(list: u64, result: i64, order: u64) {
