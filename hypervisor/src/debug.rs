@@ -17,7 +17,7 @@ use crate::cpu::this_cpu;
 use crate::guest::{current, exit, pirq, traps};
 use crate::irq::{self, apic, vector};
 use crate::machine::{self, HW};
-use crate::mm::m2p;
+use crate::mm::{heap, m2p};
 use crate::{domain, println, smp, stretch};
 
 /// Registers the keys.
@@ -153,12 +153,32 @@ fn run_queues() {
 }
 
 fn memory() {
+    let memory = HW.memory();
     println!(
-        "frames: {} of RAM, {} free, {} CPUs",
+        "frames: {} of RAM, {} free ({} to be scrubbed, {} claimed), {} CPUs",
         HW.nr_ram_frames(),
-        HW.nr_free_frames(),
+        memory.free,
+        memory.dirty,
+        memory.claimed,
         smp::nr_online()
     );
+    let heap = heap::usage();
+    println!(
+        "heap: {} kB in {} kB of spans for small things; {} frames of at most {} taken",
+        heap.small >> 10,
+        heap.spans >> 10,
+        heap.frames,
+        heap.limit
+    );
+    for domain in domain::all() {
+        println!(
+            "  d{}: {} frames of at most {}, {} claimed",
+            domain.id.0,
+            domain.tot_pages.load(Relaxed),
+            domain.max_pages.load(Relaxed),
+            domain.claim.pages()
+        );
+    }
 }
 
 fn nmi() {

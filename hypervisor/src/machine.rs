@@ -34,6 +34,7 @@ use crate::cpu::{msr, regs, this_cpu};
 use crate::entry::{self, slot};
 use crate::guest::{current, exit, pirq, timers, traps};
 use crate::irq::{apic, ioapic, vector};
+use crate::mm::heap::{self, FrameSource};
 use crate::mm::{self, frames, m2p};
 use crate::platform::platform;
 use crate::smp::flush::{self, Flush};
@@ -79,6 +80,15 @@ pub fn init(scheduler: Box<dyn Scheduler>, free: &[(Mfn, Mfn)]) {
         buddy.add_range(*start, end.0 - start.0);
     }
     POOL.call_once(|| Mutex::new(Pool::new(buddy)));
+    heap::set_source(FrameSource {
+        take: |nr, align_order| HW.pool().lock().alloc_run(nr, align_order),
+        give: |mfn, nr| {
+            if HW.pool().lock().free_run(mfn, nr).is_err() {
+                HW.bug("the heap gave back frames that were not taken", mfn);
+            }
+        },
+        nr_ram: NR_RAM.load(Relaxed),
+    });
 }
 
 /// Adds RAM that has become free after [`init`].

@@ -139,10 +139,6 @@ pub fn init(map: &MemoryMap, in_use: &[(u64, u64)]) -> Result<(), &'static str> 
     };
     let nr_frames = ram_end >> 12;
     m2p::create(nr_frames, run(nr_frames * 8)?, run(nr_frames * 16)?);
-    let heap_bytes = (ram_end / 256).clamp(6 * MIB, 256 * MIB);
-    let (start, stop) = run(heap_bytes)?;
-    // SAFETY: taken from free RAM just now, and mapped in the direct map.
-    unsafe { heap::add(frames::direct(start), (stop - start) as usize) };
     Ok(())
 }
 
@@ -155,26 +151,30 @@ fn take(bytes: u64, align: u64, limit: u64) -> Option<u64> {
     FREE.lock().as_mut()?.take(bytes, align, limit)
 }
 
-/// Takes `nr` frames in a row for the hypervisor, from free RAM while it lasts, later from the heap. Contents undefined.
-///
-/// # Panics
-/// No memory: happens only while the hypervisor starts.
-pub fn take_pages(nr: u64) -> Mfn {
-    let bytes = nr * 4096;
+/// Takes `nr` frames in a row from free RAM while the hypervisor starts, if there are so many. Contents undefined.
+pub(super) fn try_take_pages(nr: u64) -> Option<Mfn> {
     // Before the switch of tables only what the boot tables map can be written.
     let limit = if regs::read_cr3() == tables::idle_l4() {
         u64::MAX
     } else {
         BOOT_LIMIT
     };
-    if let Some(maddr) = take(bytes, 4096, limit) {
-        return Mfn::containing(maddr);
+    take(nr.checked_mul(4096)?, 4096, limit).map(Mfn::containing)
+}
+
+/// Takes `nr` frames in a row for the hypervisor, from free RAM while it lasts, later from the heap. Contents undefined.
+///
+/// # Panics
+/// No memory: happens only while the hypervisor starts.
+pub fn take_pages(nr: u64) -> Mfn {
+    if let Some(mfn) = try_take_pages(nr) {
+        return mfn;
     }
-    let block =
-        Layout::from_size_align(bytes as usize, 4096).map_or(core::ptr::null_mut(), |layout| {
-            // SAFETY: the layout's size is not zero.
-            unsafe { alloc::alloc::alloc(layout) }
-        });
+    let layout = Layout::from_size_align((nr * 4096) as usize, 4096);
+    let block = layout.map_or(core::ptr::null_mut(), |layout| {
+        // SAFETY: the layout's size is not zero.
+        unsafe { alloc::alloc::alloc(layout) }
+    });
     assert!(
         !block.is_null(),
         "memory: none left for the hypervisor's own tables"

@@ -122,6 +122,26 @@ impl<'a> Pool<'a> {
         self.buddy.free(mfn, order)
     }
 
+    /// Takes `nr` frames in a row that nobody has claimed, the first aligned to 2^`align_order` frames. Their contents are
+    /// whatever was there.
+    pub fn alloc_run(&mut self, nr: u64, align_order: u32) -> Option<Mfn> {
+        let order = nr.checked_next_power_of_two()?.ilog2().max(align_order);
+        let block = self.alloc(order, u64::BITS, None)?;
+        // What is beyond the run was only just taken, so this cannot fail.
+        for (mfn, order) in pieces(block.mfn.0 + nr, (1 << order) - nr) {
+            self.buddy.put_back(mfn, order).ok()?;
+        }
+        Some(block.mfn)
+    }
+
+    /// Gives back a run of [`Self::alloc_run`].
+    ///
+    /// # Errors
+    /// `Bug`: see [`Buddy::free`].
+    pub fn free_run(&mut self, mfn: Mfn, nr: u64) -> Result<(), FrameError> {
+        pieces(mfn.0, nr).try_for_each(|(mfn, order)| self.buddy.free(mfn, order))
+    }
+
     /// Undoes [`Self::alloc`] with this claim; what was scrubbed meanwhile stays scrubbed.
     ///
     /// # Errors
@@ -188,4 +208,15 @@ impl<'a> Pool<'a> {
         self.claimed += more;
         Ok(())
     }
+}
+
+/// The blocks that a run of frames consists of.
+fn pieces(mut mfn: u64, mut nr: u64) -> impl Iterator<Item = (Mfn, u32)> {
+    core::iter::from_fn(move || {
+        let order = nr.checked_ilog2()?.min(mfn.trailing_zeros());
+        let piece = (Mfn(mfn), order);
+        mfn += 1 << order;
+        nr -= 1 << order;
+        Some(piece)
+    })
 }

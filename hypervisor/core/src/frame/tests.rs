@@ -538,6 +538,24 @@ fn the_allocator_takes_back_only_what_nobody_uses() {
     assert_eq!(buddy.alloc(4, 64), Some(Mfn(16)), "all merged again");
 }
 
+#[test]
+fn a_run_takes_only_its_frames_and_gives_them_back() {
+    let m = Machine::new(80, 80);
+    let mut pool = Pool::new(m.buddy(16));
+    let free = pool.figures().free;
+    for (nr, align) in [(1, 0), (3, 0), (5, 2), (1, 4), (17, 0), (32, 0)] {
+        let first = pool.alloc_run(nr, align).unwrap();
+        assert_eq!(first.0 % (1 << align), 0);
+        assert_eq!(pool.figures().free, free - nr, "{nr}");
+        assert!((first.0..first.0 + nr).all(|i| !m.frames().word(Mfn(i)).is_free()));
+        pool.free_run(first, nr).unwrap();
+        assert_eq!(pool.figures().free, free);
+        assert_eq!(pool.free_run(first, nr), Err(FrameError::Bug), "twice");
+    }
+    assert_eq!(pool.alloc_run(33, 0), None);
+    assert_eq!(pool.alloc_run(u64::MAX, 0), None);
+}
+
 /// What is done to the allocator.
 #[derive(Clone, Debug)]
 enum Step {
