@@ -143,7 +143,7 @@ pub fn kick_vcpu_for(vcpu: &Vcpu, work: u64) {
 fn cpus_of(domain: DomId) -> CpuMask {
     let mut cpus = CpuMask::EMPTY;
     for cpu in smp::members(smp::online()) {
-        if word_of(cpu.0 as usize, slot::DOMID).load(SeqCst) == u64::from(domain.0) {
+        if current::may_know(cpu, domain) {
             cpus.0 |= CpuMask::one(cpu).0;
         }
     }
@@ -262,9 +262,7 @@ impl Tlb for Hw {
         // A CPU that has left the domain has flushed: only those that run it count.
         let mut stale = CpuMask::EMPTY;
         for cpu in smp::members(smp::online()) {
-            if word_of(cpu.0 as usize, slot::DOMID).load(SeqCst) == u64::from(owner.0)
-                && !flush::has_flushed_since(cpu, stamp)
-            {
+            if current::may_know(cpu, owner) && !flush::has_flushed_since(cpu, stamp) {
                 stale.0 |= CpuMask::one(cpu).0;
             }
         }

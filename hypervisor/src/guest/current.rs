@@ -16,7 +16,7 @@ use rexen_abi::arch_x86::CpuUserRegs;
 use rexen_core::domain::{Domain, Vcpu};
 use rexen_core::policy::cr;
 use rexen_core::sync::Mutex;
-use rexen_core::units::{MAX_CPUS, Mfn};
+use rexen_core::units::{CpuId, DomId, MAX_CPUS, Mfn, VcpuId};
 
 use crate::cpu::info::{self, word};
 use crate::cpu::{self, features, msr, regs, this_cpu};
@@ -113,7 +113,7 @@ pub fn vcpu_info_moved(domain: &Domain, vcpu: &Vcpu) {
 /// Makes an idle CPU's words those of no vcpu. Also at the start of every CPU.
 pub fn set_none() {
     forget_vcpu();
-    word(slot::DOMID).store(u64::MAX, SeqCst);
+    word(slot::DOMID).store(DomIds::NONE.0, SeqCst);
 }
 
 fn forget_vcpu() {
@@ -289,12 +289,71 @@ pub fn set_gs_user_selector(selector: u16) {
     unsafe { core::arch::asm!("swapgs", options(nomem, nostack, preserves_flags)) };
 }
 
-/// Makes `vcpu` of `domain` the one this CPU runs. The CPU runs none now. Whether all its selectors could be loaded.
-pub fn load(domain: Arc<Domain>, vcpu: &Vcpu) -> bool {
+/// What a saved vcpu leaves on its CPU: its address space, until another is loaded.
+#[must_use = "the CPU still has the vcpu's page tables"]
+pub struct Leftover {
+    domain: Arc<Domain>,
+    vcpu: VcpuId,
+}
+
+impl Leftover {
+    /// Loads the hypervisor's own page tables: the CPU idles.
+    pub fn clear(self) {
+        // SAFETY: the idle tables map the hypervisor as every table does.
+        unsafe {
+            regs::write_cr4(cpu::base_cr4());
+            regs::write_cr3(tables::idle_l4());
+        }
+        flush::note();
+        regs::flush_tlb_global();
+        self.forget(DomIds::NONE);
+    }
+
+    /// This CPU knows nothing of the vcpu's address space any more: only now may others take it so.
+    fn forget(self, now: DomIds) {
+        word(slot::DOMID).store(now.0, SeqCst);
+        if let Some(vcpu) = self.domain.vcpu(self.vcpu) {
+            vcpu.on_cpu.store(u32::MAX, SeqCst);
+        }
+        // The domain may go with this reference.
+    }
+}
+
+/// A CPU's DOMID word: the domains of which it may know translations. The low half names the one that it runs, the high
+/// half, during a switch, the one that it leaves; all ones is none.
+#[derive(Clone, Copy)]
+struct DomIds(u64);
+
+impl DomIds {
+    const NONE: Self = DomIds(u64::MAX);
+
+    fn running(domain: &Domain) -> Self {
+        DomIds(u64::from(domain.id.0) | u64::from(u32::MAX) << 32)
+    }
+
+    fn leaving(self, domain: &Domain) -> Self {
+        DomIds(self.0 & u64::from(u32::MAX) | u64::from(domain.id.0) << 32)
+    }
+}
+
+/// Whether `cpu` may know translations of `domain`.
+#[inline]
+pub fn may_know(cpu: CpuId, domain: DomId) -> bool {
+    let ids = info::word_of(cpu.0 as usize, slot::DOMID).load(SeqCst);
+    ids as u32 == u32::from(domain.0) || (ids >> 32) as u32 == u32::from(domain.0)
+}
+
+/// Makes `vcpu` of `domain` the one this CPU runs, after what was saved there, if anything was. Whether all its selectors
+/// could be loaded.
+pub fn load(domain: Arc<Domain>, vcpu: &Vcpu, before: Option<Leftover>) -> bool {
     let cpu = this_cpu();
     word(slot::VCPU).store(core::ptr::from_ref(vcpu) as u64, Relaxed);
     word(slot::DOMAIN).store(Arc::as_ptr(&domain) as u64, Relaxed);
-    word(slot::DOMID).store(u64::from(domain.id.0), SeqCst);
+    let ids = DomIds::running(&domain);
+    let both = before
+        .as_ref()
+        .map_or(ids, |left| ids.leaving(&left.domain));
+    word(slot::DOMID).store(both.0, SeqCst);
     vcpu.on_cpu.store(cpu.0, SeqCst);
     let mut saved = vcpu.saved.lock();
     let saved = &mut *saved;
@@ -303,6 +362,9 @@ pub fn load(domain: Arc<Domain>, vcpu: &Vcpu) -> bool {
     vcpu_info_moved(&domain, vcpu);
     load_cr4(vcpu);
     load_base(vcpu);
+    if let Some(left) = before {
+        left.forget(ids);
+    }
     load_gdt(vcpu);
     load_ldt(vcpu);
     let good = entry::load_segments(saved.regs.ds, saved.regs.es, saved.regs.fs, saved.regs.gs);
@@ -334,9 +396,9 @@ pub fn load(domain: Arc<Domain>, vcpu: &Vcpu) -> bool {
     good
 }
 
-/// Takes the running vcpu off this CPU, which idles then.
-pub fn save() {
-    let Some((_, vcpu)) = current() else { return };
+/// Takes the running vcpu off this CPU, all but its address space.
+pub fn save() -> Option<Leftover> {
+    let (_, vcpu) = current()?;
     let mut saved = vcpu.saved.lock();
     let saved = &mut *saved;
     saved.regs = with_guest_regs(|regs| *regs);
@@ -365,19 +427,11 @@ pub fn save() {
     }
     forget_vcpu();
     unload_ldt();
-    // SAFETY: the idle tables map the hypervisor as every table does.
-    unsafe {
-        regs::write_cr4(cpu::base_cr4());
-        regs::write_cr3(tables::idle_l4());
-    }
-    flush::note();
-    regs::flush_tlb_global();
-    // Only now may others take it that this CPU knows none of the domain's translations.
-    word(slot::DOMID).store(u64::MAX, SeqCst);
-    vcpu.on_cpu.store(u32::MAX, SeqCst);
-    // The vcpu is not used after this: its domain may go with the last reference.
-    let held = HELD[cpu_index()].lock().take();
-    drop(held);
+    let domain = HELD[cpu_index()].lock().take()?;
+    Some(Leftover {
+        domain,
+        vcpu: vcpu.id,
+    })
 }
 
 /// Where in the LDT window `address` lies, if it does: the page's index.

@@ -11,6 +11,7 @@ use rexen_core::sched::{IdleTime, VcpuRef};
 use rexen_core::sync::Mutex;
 use rexen_core::units::{CpuId, MAX_CPUS, Nanos};
 
+use super::current::Leftover;
 use super::{bounce, current, timers, traps};
 use crate::cpu::info::word;
 use crate::cpu::{regs as cpu_regs, this_cpu};
@@ -120,27 +121,34 @@ fn schedule() {
         timers::program();
         return;
     }
-    let slot = &IDLE[cpu.0 as usize % MAX_CPUS];
+    let idle = &IDLE[cpu.0 as usize % MAX_CPUS];
+    let mut left = None;
     match current::current() {
         Some((_, vcpu)) => {
             vcpu.count_waiting(now);
             HW.update_runstate_area(vcpu);
-            let id = vcpu.sched;
-            current::save();
-            if let Some(other) = machine::scheduler().saved(id) {
-                machine::kick_cpu(other, SCHEDULE);
-            }
+            left = current::save();
         }
-        None => slot.lock().end(now),
+        None => idle.lock().end(now),
     }
-    match decision.next {
-        Some((_, who)) => switch_to(who, now),
-        None => slot.lock().begin(now),
+    if let Some((_, who)) = decision.next {
+        switch_to(who, now, &mut left);
+    } else {
+        idle.lock().begin(now);
+    }
+    // Nothing was loaded in its place.
+    if let Some(left) = left {
+        left.clear();
+    }
+    if let Some(id) = running
+        && let Some(other) = machine::scheduler().saved(id)
+    {
+        machine::kick_cpu(other, SCHEDULE);
     }
     timers::program();
 }
 
-fn switch_to(who: VcpuRef, now: Nanos) {
+fn switch_to(who: VcpuRef, now: Nanos, left: &mut Option<Leftover>) {
     let Some(domain) = HW.domain(who.dom) else {
         return;
     };
@@ -150,7 +158,7 @@ fn switch_to(who: VcpuRef, now: Nanos) {
     };
     // What the switch costs, the new one pays: so all time is somebody's.
     vcpu.count_running(now);
-    let good = current::load(domain, vcpu);
+    let good = current::load(domain, vcpu, left.take());
     HW.update_runstate_area(vcpu);
     HW.update_time(vcpu);
     timers::adopt(vcpu);
