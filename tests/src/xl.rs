@@ -40,6 +40,16 @@ const LEFT_OUT: [&str; 14] = [
     "usr/bin/umount",
 ];
 
+/// A guest's kernel, linked to where a PV guest begins.
+const SPIN_FLAGS: [&str; 6] = [
+    "-nostdlib",
+    "-static",
+    "-no-pie",
+    "-Wl,--build-id=none",
+    "-Wl,-z,max-page-size=4096",
+    "-Wl,-Ttext-segment=0xffffffff80100000",
+];
+
 /// What a machine with Debian's toolstack boots, besides a hypervisor.
 #[derive(Clone, Debug)]
 pub struct Kit {
@@ -70,9 +80,19 @@ impl Kit {
         let dir = Cache::open()?.get_or_make("xl-root", &key, |dir| {
             let busybox = read(&busybox)?;
             let guest = guest(&kernel, &busybox, &sources.join("guest"))?;
-            let on_tty = compiled(&sources.join("dom0/on-tty.c"), &dir.join("on-tty"))?;
+            let on_tty = compiled(
+                &["-static"],
+                &sources.join("dom0/on-tty.c"),
+                &dir.join("on-tty"),
+            )?;
+            let spin = compiled(
+                &SPIN_FLAGS,
+                &sources.join("guest/spin.S"),
+                &dir.join("spin"),
+            )?;
             let mut root = domain0(&kernel, &busybox, &packages, &sources.join("dom0"), guest)?;
             root.file("/usr/bin/on-tty", 0o755, on_tty);
+            root.file("/xl/spin", 0o644, spin);
             let root = root.finish()?;
             write(&dir.join("dom0.gz"), gzip(&root)?)
         })?;
@@ -152,10 +172,11 @@ fn domain0(
     Ok(archive)
 }
 
-/// A static program.
-fn compiled(source: &Path, program: &Path) -> Result<Vec<u8>> {
+/// A program, made by the host's C compiler.
+fn compiled(flags: &[&str], source: &Path, program: &Path) -> Result<Vec<u8>> {
     Cmd::new("gcc")
-        .args(["-static", "-O2", "-s", "-Wall", "-o"])
+        .args(flags)
+        .args(["-O2", "-s", "-Wall", "-o"])
         .args([program, source])
         .run()?;
     read(program)

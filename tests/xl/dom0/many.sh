@@ -14,14 +14,14 @@ grants() {
 world() { echo "domains=$(nr_domains) free=$(free_kib)k channels=$(channels) grants=$(grants)"; }
 is_as() { [ "$(world)" = "$1" ]; }
 
-# A guest that never runs: its kernel is loaded, its page tables are built, then it is destroyed.
-cat /xl/guest.cfg - > /tmp/p.cfg << 'END'
-name = "p"
-memory = 96
-maxmem = 96
+# A guest that takes all of its CPU when it is destroyed.
+cat > /tmp/s.cfg << 'END'
+name = "s"
+kernel = "/xl/spin"
+memory = 16
 vcpus = 1
 END
-cycle() { x create -p /tmp/p.cfg > /dev/null && x destroy p; }
+cycle() { x create /tmp/s.cfg > /dev/null && x destroy s; }
 
 # The first ones leave behind what is kept for the next: caches of domain 0, the hypervisor's heap.
 cycle && cycle
