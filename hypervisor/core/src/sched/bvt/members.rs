@@ -1,7 +1,7 @@
 //! Vcpus and their domains come and go.
 
 use super::state::{Entry, Group, Place, State};
-use super::virtual_time::Virtual;
+use super::virtual_time::{Rate, Virtual};
 use crate::sched::cpus::{both, first_from};
 use crate::sched::{Affinity, Params, SchedError, SchedId, VcpuRef};
 use crate::units::{CpuId, CpuMask, DomId, MAX_CPUS, Nanos};
@@ -81,6 +81,7 @@ impl State {
             let fresh = Group {
                 dom: Some(dom),
                 params: Params::default(),
+                rate: Rate::of(&Params::default()),
                 nr_vcpus: 0,
                 nr_awake: 0,
             };
@@ -100,10 +101,17 @@ impl State {
         index
     }
 
-    pub fn params(&mut self, dom: DomId) -> Result<&mut Params, SchedError> {
+    pub fn params(&self, dom: DomId) -> Result<Params, SchedError> {
+        let group = self.groups.iter().find(|group| group.dom == Some(dom));
+        Ok(group.ok_or(SchedError::NoVcpu)?.params)
+    }
+
+    pub fn set_params(&mut self, dom: DomId, params: &Params) -> Result<(), SchedError> {
         let mut groups = self.groups.iter_mut();
         let group = groups.find(|group| group.dom == Some(dom));
-        Ok(&mut group.ok_or(SchedError::NoVcpu)?.params)
+        let group = group.ok_or(SchedError::NoVcpu)?;
+        (group.params, group.rate) = (*params, Rate::of(params));
+        Ok(())
     }
 
     fn level_of(&self, cpu: CpuId) -> Virtual {

@@ -125,7 +125,7 @@ impl Scheduler for Bvt {
     }
 
     fn params(&self, dom: DomId) -> Result<Params, SchedError> {
-        self.with(|state| Ok(*state.params(dom)?))
+        self.with(|state| state.params(dom))
     }
 
     fn set_params(&self, dom: DomId, params: &Params) -> Result<(), SchedError> {
@@ -134,10 +134,7 @@ impl Scheduler for Bvt {
         if !(1..=MAX_WEIGHT).contains(&params.weight) || longest.0 > LONGEST_NS {
             return Err(SchedError::BadValue);
         }
-        self.with(|state| {
-            *state.params(dom)? = *params;
-            Ok(())
-        })
+        self.with(|state| state.set_params(dom, params))
     }
 
     fn tunables(&self) -> Result<Tunables, SchedError> {

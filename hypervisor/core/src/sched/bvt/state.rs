@@ -49,6 +49,8 @@ pub(super) struct Group {
     /// `None`: free.
     pub dom: Option<DomId>,
     pub params: Params,
+    /// Of `params`.
+    pub rate: Rate,
     pub nr_vcpus: u32,
     pub nr_awake: u32,
 }
@@ -174,12 +176,11 @@ impl State {
 
     /// How fast virtual time passes for `entry`. One that falls asleep counts until it was charged.
     fn rate(&self, entry: &Entry) -> Rate {
-        self.groups
-            .get(entry.group)
-            .map_or(Rate::of(&Params::default(), 1), |group| {
-                let falling_asleep = u32::from(!entry.awake);
-                Rate::of(&group.params, group.nr_awake + falling_asleep)
-            })
+        let Some(group) = self.groups.get(entry.group) else {
+            return Rate::of(&Params::default());
+        };
+        let falling_asleep = u32::from(!entry.awake);
+        group.rate.among(group.nr_awake + falling_asleep)
     }
 
     fn effective(&self, entry: &Entry) -> Virtual {

@@ -43,10 +43,14 @@ impl Virtual {
 pub(super) struct Rate(u64);
 
 impl Rate {
-    /// The rate of each of `nr_awake` vcpus that share the weight of `params`.
-    pub fn of(params: &Params, nr_awake: u32) -> Rate {
+    /// The rate of a domain with one vcpu awake.
+    pub fn of(params: &Params) -> Rate {
         let one = u64::from(DEFAULT_WEIGHT) << ONE_SHIFT;
-        Rate(one / u64::from(params.weight.max(1)) * u64::from(nr_awake.max(1)))
+        Rate(one / u64::from(params.weight.max(1)))
+    }
+    /// The rate of each of `nr_awake` vcpus that share it.
+    pub fn among(self, nr_awake: u32) -> Rate {
+        Rate(self.0 * u64::from(nr_awake.max(1)))
     }
     /// The virtual time that running for `ns` takes.
     pub fn advance(self, ns: u64) -> u64 {
