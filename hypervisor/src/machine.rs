@@ -424,8 +424,10 @@ impl Machine for Hw {
     fn vcpu_wake(&self, vcpu: &Vcpu) {
         let now = self.now();
         vcpu.count_flags(now);
-        if let Some(cpu) = scheduler().wake(vcpu.sched, now) {
-            kick_cpu(cpu, exit::SCHEDULE);
+        match scheduler().wake(vcpu.sched, now) {
+            Some(ask) if ask.by > now && ask.cpu == this_cpu() => timers::ask_by(ask.by),
+            Some(ask) => kick_cpu(ask.cpu, exit::SCHEDULE),
+            None => {}
         }
     }
     fn vcpu_sleep(&self, vcpu: &Vcpu) {

@@ -77,6 +77,7 @@ fn idle() {
         if machine::scrub_some() {
             cpu_regs::sti_nop_cli();
         } else {
+            timers::program_exactly();
             cpu_regs::sti_hlt_cli();
         }
         stretch::look();

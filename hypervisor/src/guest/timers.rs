@@ -56,16 +56,40 @@ pub fn set_slice(until: Option<Nanos>) {
     SLICE[index()].store(until.map_or(u64::MAX, |at| at.0), Relaxed);
 }
 
-/// Sets the CPU's timer to the soonest deadline.
+/// The scheduler is to be asked by then, or sooner if it said so before.
+pub fn ask_by(at: Nanos) {
+    SLICE[index()].fetch_min(at.0, Relaxed);
+    program();
+}
+
+/// The soonest deadline; `u64::MAX` for none.
+fn soonest() -> u64 {
+    let this = index();
+    let next = QUEUES[this].lock().next_deadline();
+    next.map_or(u64::MAX, |at| at.0)
+        .min(SLICE[this].load(Relaxed))
+}
+
+/// Sets the CPU's timer so that it does not miss the soonest deadline. It may come too soon: that costs less than to set it
+/// whenever a deadline moves away, for most do.
 pub fn program() {
-    let next = QUEUES[index()]
-        .lock()
-        .next_deadline()
-        .map_or(u64::MAX, |at| at.0);
-    let next = next.min(SLICE[index()].load(Relaxed));
-    if PROGRAMMED[index()].swap(next, Relaxed) != next {
-        timer::set_deadline((next != u64::MAX).then_some(Nanos(next)));
+    let next = soonest();
+    if next < PROGRAMMED[index()].load(Relaxed) {
+        set(next);
     }
+}
+
+/// Sets the CPU's timer to the soonest deadline exactly, for one that has nothing to do until then.
+pub fn program_exactly() {
+    let next = soonest();
+    if next != PROGRAMMED[index()].load(Relaxed) {
+        set(next);
+    }
+}
+
+fn set(next: u64) {
+    PROGRAMMED[index()].store(next, Relaxed);
+    timer::set_deadline((next != u64::MAX).then_some(Nanos(next)));
 }
 
 fn id_of(vcpu: &Vcpu) -> TimerId {
@@ -87,13 +111,15 @@ pub fn changed(vcpu: &Vcpu) {
 /// Takes the timers of `vcpu`, which runs here, into this CPU's queue, where they stay when it goes.
 pub fn adopt(vcpu: &Vcpu) {
     let this = index();
-    let before = vcpu.timers.move_to(this as u32);
-    if let Some(other) = before.filter(|cpu| *cpu != this as u32)
-        && let Some(queue) = QUEUES.get(other as usize)
+    let next = vcpu.timers.next(true);
+    let Some(before) = vcpu.timers.enter_queue(this as u32, next) else {
+        return;
+    };
+    if before != this as u32
+        && let Some(queue) = QUEUES.get(before as usize)
     {
         let _ = queue.lock().remove(id_of(vcpu));
     }
-    let next = vcpu.timers.next(true);
     let mut queue = QUEUES[this].lock();
     match next {
         // Room was reserved; a guest whose timer finds none loses it, nobody else does.
@@ -145,6 +171,7 @@ pub fn run() {
         };
         let here = this_cpu().0;
         let is_running = vcpu.on_cpu.load(SeqCst) == here;
+        vcpu.timers.left_queue(here);
         let due = vcpu.timers.take_due(now, is_running);
         if due.poll_over {
             hypercall::unblock(&HW, vcpu, VcpuFlags::POLLING);
@@ -153,8 +180,10 @@ pub fn run() {
             hypercall::raise_virq(&HW, &domain, vcpu.id, Virq::TIMER);
         }
         // One that runs elsewhere by now has taken its timers along.
-        if vcpu.timers.queue() == Some(here)
-            && let Some(at) = vcpu.timers.next(is_running)
+        let next = vcpu.timers.next(is_running);
+        if (is_running || vcpu.timers.queue() == Some(here))
+            && let Some(at) = next
+            && vcpu.timers.enter_queue(here, next).is_some()
         {
             let at = Nanos(at.0.max(now.0 + 1));
             let _ = QUEUES[index()].lock().add(id, at);

@@ -62,6 +62,15 @@ pub struct Decision {
     pub kick: Option<CpuId>,
 }
 
+/// A CPU that must call [`Scheduler::schedule`], and by when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// The CPU.
+    pub cpu: CpuId,
+    /// Now, or later: then a timer will do, if the CPU sets it. It may ask sooner.
+    pub by: Nanos,
+}
+
 /// Why a scheduler refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SchedError {
@@ -119,7 +128,7 @@ pub trait Scheduler: Send + Sync {
     fn remove(&self, id: SchedId) -> Result<(), SchedError>;
 
     /// The vcpu wants to run. Waking twice is waking once.
-    fn wake(&self, id: SchedId, now: Nanos) -> Option<CpuId>;
+    fn wake(&self, id: SchedId, now: Nanos) -> Option<Ask>;
 
     /// The vcpu must not run until woken. It may go on running until the CPU that this gives has asked again.
     fn sleep(&self, id: SchedId) -> Option<CpuId>;

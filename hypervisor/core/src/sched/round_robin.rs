@@ -17,7 +17,7 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use rexen_abi::domctl::XEN_SCHEDULER_NULL;
 
 use super::cpus::{first_from, members};
-use super::{Affinity, Decision, SchedError, SchedId, Scheduler, VcpuRef};
+use super::{Affinity, Ask, Decision, SchedError, SchedId, Scheduler, VcpuRef};
 use crate::sync::Mutex;
 use crate::units::{CpuId, CpuMask, MAX_CPUS, Nanos};
 
@@ -446,13 +446,14 @@ impl Scheduler for RoundRobin {
         })
     }
 
-    fn wake(&self, id: SchedId, _now: Nanos) -> Option<CpuId> {
+    fn wake(&self, id: SchedId, now: Nanos) -> Option<Ask> {
         self.with(|state, waiting| {
             let entry = state.entry(id)?;
             if core::mem::replace(&mut entry.awake, true) || entry.place != Place::Nowhere {
                 return None;
             }
-            state.place(waiting, id)
+            let cpu = state.place(waiting, id)?;
+            Some(Ask { cpu, by: now })
         })
     }
 

@@ -439,6 +439,16 @@ fn poll_ends_once_and_all_timers_stop_with_the_vcpu() {
 #[test]
 fn timers_are_in_one_queue() {
     let timers = VcpuTimers::new(Nanos(0));
-    assert_eq!((timers.queue(), timers.move_to(3)), (None, None));
-    assert_eq!((timers.move_to(1), timers.queue()), (Some(3), Some(1)));
+    let at = |ns| Some(Nanos(ns));
+    assert_eq!(timers.queue(), None);
+    assert_eq!(timers.enter_queue(3, at(5)), Some(u32::MAX));
+    assert_eq!(timers.enter_queue(3, at(5)), None, "as they were");
+    assert_eq!(timers.enter_queue(3, at(6)), Some(3));
+    assert_eq!(timers.enter_queue(1, at(6)), Some(3));
+    assert_eq!(timers.queue(), Some(1));
+    timers.left_queue(3);
+    assert_eq!(timers.enter_queue(1, at(6)), None, "3 had a stale one");
+    timers.left_queue(1);
+    assert_eq!(timers.enter_queue(1, at(6)), Some(1));
+    assert_eq!(timers.enter_queue(1, None), Some(1));
 }

@@ -48,8 +48,9 @@ pub struct VcpuTimers {
     last_tick: AtomicU64,
     /// Deadline in ns.
     poll_end: AtomicU64,
-    /// The CPU in whose queue they are.
+    /// The CPU in whose queue they are or were last, and the deadline that they have there, [`OFF`] if none.
     queue: AtomicU32,
+    queued: AtomicU64,
 }
 
 impl VcpuTimers {
@@ -61,6 +62,7 @@ impl VcpuTimers {
             last_tick: AtomicU64::new(now.0),
             poll_end: AtomicU64::new(OFF),
             queue: AtomicU32::new(NO_QUEUE),
+            queued: AtomicU64::new(OFF),
         }
     }
 
@@ -200,10 +202,22 @@ impl VcpuTimers {
         (cpu != NO_QUEUE).then_some(cpu)
     }
 
-    /// They go into the queue of CPU `cpu`; gives the one that they were in.
+    /// They are to be in the queue of CPU `cpu`, for `deadline`. `None`: they are. Else gives the CPU in whose queue they
+    /// are, which may be the same; a number that is no CPU's if they are in none.
     #[inline]
-    pub fn move_to(&self, cpu: u32) -> Option<u32> {
-        let before = self.queue.swap(cpu, Relaxed);
-        (before != NO_QUEUE).then_some(before)
+    pub fn enter_queue(&self, cpu: u32, deadline: Option<Nanos>) -> Option<u32> {
+        let deadline = deadline.map_or(OFF, |at| at.0);
+        if self.queue.load(Relaxed) == cpu && self.queued.load(Relaxed) == deadline {
+            return None;
+        }
+        self.queued.store(deadline, Relaxed);
+        Some(self.queue.swap(cpu, Relaxed))
+    }
+
+    /// The queue of CPU `cpu` has let go of them, as they were due.
+    pub fn left_queue(&self, cpu: u32) {
+        if self.queue.load(Relaxed) == cpu {
+            self.queued.store(OFF, Relaxed);
+        }
     }
 }

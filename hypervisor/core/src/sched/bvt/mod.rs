@@ -30,7 +30,9 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use rexen_abi::domctl::XEN_SCHEDULER_CREDIT;
 
-use super::{Affinity, Decision, MAX_WEIGHT, Params, SchedError, SchedId, Scheduler, Tunables};
+use super::{
+    Affinity, Ask, Decision, MAX_WEIGHT, Params, SchedError, SchedId, Scheduler, Tunables,
+};
 use crate::sched::VcpuRef;
 use crate::sync::Mutex;
 use crate::units::{CpuId, CpuMask, DomId, Nanos};
@@ -99,7 +101,7 @@ impl Scheduler for Bvt {
         self.with(|state| state.remove(id))
     }
 
-    fn wake(&self, id: SchedId, now: Nanos) -> Option<CpuId> {
+    fn wake(&self, id: SchedId, now: Nanos) -> Option<Ask> {
         self.with(|state| state.wake(id, now))
     }
 

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::virtual_time::{Rate, Virtual};
 use super::{LAG_NS, RATE_LIMIT_NS, TURN_NS};
 use crate::sched::cpus::{both, first_from, members};
-use crate::sched::{Affinity, Decision, Params, SchedError, SchedId, Tunables, VcpuRef};
+use crate::sched::{Affinity, Ask, Decision, Params, SchedError, SchedId, Tunables, VcpuRef};
 use crate::units::{CpuId, CpuMask, DomId, MAX_CPUS, Nanos};
 
 /// How much later a vcpu counts on a CPU that it was not on last, in time of its own running.
@@ -289,25 +289,21 @@ impl State {
 
     /// The answer that the current vcpu of `cpu` stays on until someone else has a better claim; `None` if one has now.
     fn stays(&mut self, cpu: CpuId, now: Nanos) -> Option<Decision> {
-        let slot = self.cpus[at(cpu)];
-        let id = slot.current?;
+        let id = self.cpus[at(cpu)].current?;
         let entry = self.entry_ref(id)?;
         if !entry.awake || !entry.affinity.hard.contains(cpu) {
             return None;
         }
         let next = Some((id, entry.who?));
+        if self.queue.is_empty() {
+            return Some(self.is_free(cpu, next));
+        }
         let rate = self.rate(entry);
         let actual = entry.actual;
         let Some(first) = self.candidate(cpu, rate.advance(self.tunables.turn.0)) else {
-            self.cpus[at(cpu)].is_free = true;
-            self.cpus[at(cpu)].until = None;
-            self.untimed = CpuMask(self.untimed.0 | CpuMask::one(cpu).0);
-            return Some(Decision {
-                next,
-                until: None,
-                kick: self.helper(),
-            });
+            return Some(self.is_free(cpu, next));
         };
+        let slot = self.cpus[at(cpu)];
         let waiter = self.entry_ref(first.id)?;
         let (waits_at, waiter_rate) = (waiter.actual, self.rate(waiter));
         // All that could run here are at least so far.
@@ -351,6 +347,18 @@ impl State {
             until,
             kick: self.helper(),
         })
+    }
+
+    /// The answer when nobody waits whom `cpu` could run.
+    fn is_free(&mut self, cpu: CpuId, next: Option<(SchedId, VcpuRef)>) -> Decision {
+        let slot = &mut self.cpus[at(cpu)];
+        (slot.is_free, slot.until) = (true, None);
+        self.untimed = CpuMask(self.untimed.0 | CpuMask::one(cpu).0);
+        Decision {
+            next,
+            until: None,
+            kick: self.helper(),
+        }
     }
 
     /// A CPU that could run someone who waits and does not know: an idle one, or one that set no timer. It counts as
@@ -450,28 +458,38 @@ impl State {
     }
 
     /// Says which CPU must ask now that `id` is in the queue.
-    fn tell(&mut self, id: SchedId, now: Nanos) -> Option<CpuId> {
+    fn tell(&mut self, id: SchedId, now: Nanos) -> Option<Ask> {
         let entry = self.entry_ref(id)?;
         let home = entry.home;
         // While its registers are still on a CPU no other can run it.
         let here = entry.on_cpu.map_or(self.online, CpuMask::one);
         let allowed = both(both(entry.affinity.hard, self.online), here);
         let soft = entry.affinity.soft;
-        let idle = both(self.idle, allowed);
-        if let Some(cpu) = first_from(both(idle, soft), home).or_else(|| first_from(idle, home)) {
-            return self.kicked(cpu);
+        if both(self.idle, allowed).0 != 0 {
+            let idle = both(self.idle, allowed);
+            let cpu = first_from(both(idle, soft), home).or_else(|| first_from(idle, home))?;
+            return self.ask(cpu, now);
         }
         let soonest = members(allowed)
             .filter_map(|cpu| Some((self.when_free(cpu, entry, now)?, cpu != home, cpu)))
             .min();
         let (when, _, cpu) = soonest?;
-        let asks_in_time = self.cpus[at(cpu)].until.is_some_and(|until| until <= when);
-        let cpu = if asks_in_time {
-            first_from(both(self.untimed, allowed), home)?
-        } else {
-            cpu
-        };
-        self.kicked(cpu)
+        let slot = &mut self.cpus[at(cpu)];
+        if slot.until.is_some_and(|until| until <= when) {
+            // It asks in time. One that asks never should know, too.
+            let cpu = first_from(both(self.untimed, allowed), home)?;
+            return self.ask(cpu, now);
+        }
+        slot.until = Some(when);
+        if core::mem::take(&mut slot.is_free) {
+            slot.charged = now;
+        }
+        self.ask(cpu, when)
+    }
+
+    fn ask(&mut self, cpu: CpuId, by: Nanos) -> Option<Ask> {
+        let cpu = self.kicked(cpu)?;
+        Some(Ask { cpu, by })
     }
 
     /// When `cpu` could go over to `entry`, which waits.
@@ -489,7 +507,7 @@ impl State {
         Some(Nanos(now.0.saturating_add(wait).max(safe_until)))
     }
 
-    pub fn wake(&mut self, id: SchedId, now: Nanos) -> Option<CpuId> {
+    pub fn wake(&mut self, id: SchedId, now: Nanos) -> Option<Ask> {
         let online = self.online;
         let entry = self.entry(id)?;
         if core::mem::replace(&mut entry.awake, true) {
@@ -596,6 +614,6 @@ impl State {
             entry.confine(&slot, rate);
         }
         self.enqueue(id, now);
-        Ok(self.tell(id, now))
+        Ok(self.tell(id, now).map(|ask| ask.cpu))
     }
 }

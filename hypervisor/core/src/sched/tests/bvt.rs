@@ -351,7 +351,7 @@ fn turn_and_rate_limit_can_be_set() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
     /// Any domains that can all have their share do have it.
     #[test]

@@ -129,7 +129,11 @@ fn waking_vcpu_goes_to_an_idle_cpu_and_that_one_is_kicked() {
         machine.wake(a);
         machine.settle();
         let busy = machine.running.iter().position(Option::is_some).unwrap() as u32;
-        let kick = machine.sched.wake(machine.vcpus[b].id, Nanos(5)).unwrap();
+        let kick = machine
+            .sched
+            .wake(machine.vcpus[b].id, Nanos(5))
+            .unwrap()
+            .cpu;
         assert!(kick.0 != busy && kick.0 != 0);
     }
 }

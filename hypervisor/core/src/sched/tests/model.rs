@@ -150,7 +150,7 @@ impl Machine {
     }
 
     pub fn wake(&mut self, v: usize) {
-        let kick = self.sched.wake(self.vcpus[v].id, self.now());
+        let ask = self.sched.wake(self.vcpus[v].id, self.now());
         let vcpu = &mut self.vcpus[v];
         if !vcpu.awake {
             (vcpu.awake, vcpu.woken_at) = (true, Some(self.now));
@@ -160,7 +160,14 @@ impl Machine {
             vcpu.wakes_at = u64::MAX;
             vcpu.left = vcpu.pattern.map_or(u64::MAX, |(run, _)| run);
         }
-        self.kick(kick);
+        match ask {
+            // As a CPU does that has woken someone for itself.
+            Some(ask) if ask.by > self.now() => {
+                let until = &mut self.until[ask.cpu.0 as usize];
+                *until = Some(until.map_or(ask.by.0, |at| at.min(ask.by.0)));
+            }
+            ask => self.kick(ask.map(|ask| ask.cpu)),
+        }
     }
 
     pub fn sleep(&mut self, v: usize) {
