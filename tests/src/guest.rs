@@ -203,6 +203,7 @@ macro_rules! guest_tests {
             crash_stack_in_hypervisor
             debug_registers
             descriptors
+            domain_life
             event_channels
             exceptions
             grant_table

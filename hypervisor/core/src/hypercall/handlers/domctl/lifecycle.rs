@@ -35,7 +35,6 @@ fn spec(id: u16, asked: &XenDomctlCreatedomain) -> Result<DomainSpec, Errno> {
     let version = asked.grant_opts & XEN_DOMCTL_GRANT_version_mask;
     let sound = asked.flags & !KNOWN_FLAGS == 0
         && asked.iommu_opts == 0
-        && asked.arch.emulation_flags == 0
         && asked.arch.misc_flags & !KNOWN_MISC_FLAGS == 0
         && asked.vmtrace_size == 0
         && (1..=MAX_VCPUS).contains(&asked.max_vcpus)
@@ -43,6 +42,9 @@ fn spec(id: u16, asked: &XenDomctlCreatedomain) -> Result<DomainSpec, Errno> {
         && (1..=MAX_GRANT_VERSION).contains(&version);
     if !sound {
         return Err(Errno::EINVAL);
+    }
+    if asked.arch.emulation_flags != 0 {
+        return Err(Errno::EOPNOTSUPP);
     }
     if asked.cpupool_id != 0 {
         return Err(Errno::ENOENT);
