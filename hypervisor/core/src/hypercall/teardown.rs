@@ -18,7 +18,7 @@ use super::handlers::event_channel_op::{close_all, end_reset};
 use super::handlers::grant_host::{Mapper, unshare};
 use super::handlers::set_gdt::release_gdt;
 use super::{Machine, block, tell_toolstack};
-use crate::domain::{Domain, Gdt, Ldt, Stage, Step, Teardown, Vcpu, VcpuFlags};
+use crate::domain::{Domain, Stage, Step, Teardown, Vcpu, VcpuFlags};
 use crate::gnttab::Abandoned;
 use crate::pvmmu::{DomainMm, Refs};
 use crate::units::{DomId, Mfn};
@@ -27,7 +27,7 @@ use crate::units::{DomId, Mfn};
 const PER_LOOK: u32 = 16;
 
 /// The turn is over before the work is.
-struct Again;
+pub(super) struct Again;
 
 /// Destroys `domain`, which is not the caller's, for a turn. True: it is dead.
 pub fn destroy<M: Machine>(m: &M, domain: &Arc<Domain>) -> bool {
@@ -139,12 +139,12 @@ fn end_events<M: Machine>(m: &M, domain: &Arc<Domain>) -> Result<(), Again> {
 }
 
 /// Lets go of a vcpu's page tables and descriptors.
-fn end_vcpu<M: Machine>(m: &M, domain: &Domain, vcpu: &Vcpu) -> Result<(), Again> {
+pub(super) fn end_vcpu<M: Machine>(m: &M, domain: &Domain, vcpu: &Vcpu) -> Result<(), Again> {
     end_base(m, domain, &vcpu.kernel_l4)?;
     end_base(m, domain, &vcpu.user_l4)?;
-    let gdt = core::mem::replace(&mut *vcpu.gdt.lock(), Gdt::default());
+    let gdt = core::mem::take(&mut *vcpu.gdt.lock());
     release_gdt(m, domain, &gdt);
-    let ldt = core::mem::replace(&mut *vcpu.ldt.lock(), Ldt::default());
+    let ldt = core::mem::take(&mut *vcpu.ldt.lock());
     let mut state = domain.mm.lock();
     let mut mm = DomainMm::new(m.frames(), m, &mut state);
     for mfn in ldt.frames.iter().flatten() {

@@ -18,6 +18,7 @@ use super::mmu_update::MmuOrErrno;
 use super::set_gdt::{hold_gdt, read_gdt, release_gdt};
 use crate::domain::{Domain, FpuArea, Gdt, Ldt, SavedContext, Vcpu, VcpuFlags};
 use crate::hypercall::Machine;
+use crate::hypercall::teardown::end_vcpu;
 use crate::policy::cr::write_cr4;
 use crate::policy::debugreg::DebugRegisters;
 use crate::pvmmu::{DomainMm, MmuError};
@@ -190,18 +191,7 @@ impl ContextFlags {
 /// # Errors
 /// `Again`: its tables are not all let go yet.
 pub(super) fn reset<M: Machine>(m: &M, domain: &Domain, vcpu: &Vcpu) -> Result<(), MmuOrErrno> {
-    let gdt = core::mem::take(&mut *vcpu.gdt.lock());
-    let ldt = core::mem::take(&mut *vcpu.ldt.lock());
-    release_descriptors(m, domain, &gdt, &ldt);
-    {
-        let mut state = domain.mm.lock();
-        let mut mm = DomainMm::new(m.frames(), m, &mut state);
-        for base in [&vcpu.user_l4, &vcpu.kernel_l4] {
-            mm.replace_base(frame_or_none(base.load(Relaxed)), None)?;
-            base.store(0, Relaxed);
-        }
-        mm.settle()?;
-    }
+    end_vcpu(m, domain, vcpu).map_err(|_| MmuOrErrno::Again)?;
     for slot in &vcpu.traps {
         slot.address.store(0, Relaxed);
         slot.meta.store(0, Relaxed);

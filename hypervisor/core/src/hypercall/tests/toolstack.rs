@@ -1105,7 +1105,7 @@ fn noise_is_answered() {
                     1 => GUEST + random() % 0x8000,
                     2 => random() << 32 | random(),
                     3 => DOMU.0 + random() % 16,
-                    4 => (random() % 4) << 32 | random() % 4,
+                    4 => ((random() % 4) << 32) | (random() % 4),
                     _ => random() % 3,
                 };
                 *word = value.to_le_bytes();

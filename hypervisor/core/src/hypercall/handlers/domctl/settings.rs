@@ -24,7 +24,7 @@ const TSC_MODE_NEVER_EMULATE: u32 = 2;
 /// In a field that reports a bad leaf or MSR: none.
 const NONE: u32 = u32::MAX;
 /// Most frames whose permission one call may change: each is asked about.
-const MAX_IO_FRAMES: u64 = 1 << 18;
+const MAX_IO_FRAMES: u64 = 1 << 16;
 
 /// `XEN_DOMCTL_setdebugging`.
 pub(super) fn set_debugging<M: Machine>(call: &Call<'_, M>, op: &Op) -> Result<(), Errno> {
