@@ -37,7 +37,8 @@ pub fn memory_op<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
     let op = low32(cmd) & ((1 << MEMOP_EXTENT_SHIFT) - 1);
     match op {
         XENMEM_increase_reservation | XENMEM_decrease_reservation | XENMEM_populate_physmap => {
-            reservation(call, op, u64::from(low32(cmd) >> MEMOP_EXTENT_SHIFT), arg)
+            let start = u64::from(low32(cmd) >> MEMOP_EXTENT_SHIFT);
+            reservation(call, op, start, cmd >> 32, arg)
         }
         XENMEM_exchange => exchange(call, arg),
         XENMEM_acquire_resource => acquire_resource(call, arg),
@@ -62,8 +63,15 @@ pub(super) fn address_bits(mem_flags: u32) -> u32 {
     }
 }
 
-/// Returns the number of extents done, whatever went wrong.
-fn reservation<M: Machine>(call: &Call<'_, M>, op: u32, start: u64, arg: u64) -> Outcome {
+/// Returns the number of extents done, whatever went wrong. It goes on with extent `start`, and there behind the first
+/// `part` frames, which only a decrease that was interrupted asks for.
+fn reservation<M: Machine>(
+    call: &Call<'_, M>,
+    op: u32,
+    start: u64,
+    mut part: u64,
+    arg: u64,
+) -> Outcome {
     let Ok(asked) = call.read::<XenMemoryReservation>(arg) else {
         return Outcome::Done(start);
     };
@@ -86,11 +94,13 @@ fn reservation<M: Machine>(call: &Call<'_, M>, op: u32, start: u64, arg: u64) ->
         let done = match op {
             XENMEM_populate_physmap => populate(call, &domain, &asked, at),
             XENMEM_increase_reservation => increase(call, &domain, &asked, at),
-            _ => decrease(call, &domain, asked.extent_order, at),
+            _ => decrease(call, &domain, asked.extent_order, at, &mut part),
         };
         match done {
             Ok(()) => n += 1,
-            Err(MmuError::Again) => return call.again([u64::from(op) | n << MEMOP_EXTENT_SHIFT]),
+            Err(MmuError::Again) => {
+                return call.again([u64::from(op) | n << MEMOP_EXTENT_SHIFT | part << 32]);
+            }
             Err(_) => break,
         }
     }
@@ -138,19 +148,36 @@ fn increase<M: Machine>(
     call.write(at, &mfn.0).map_err(|_| FAILED)
 }
 
-/// Takes an extent from the domain.
+/// Takes an extent from the domain, of which `part` frames are gone already; 0 again when all of it is gone.
+///
+/// # Errors
+/// `Again`, with what is gone in `part`. Else: a frame is not the domain's, or in use.
 fn decrease<M: Machine>(
     call: &Call<'_, M>,
     domain: &Domain,
     order: u32,
     at: u64,
+    part: &mut u64,
 ) -> Result<(), MmuError> {
     let first = call.read::<u64>(at).map_err(|_| FAILED)?;
-    let mut state = domain.mm.lock();
-    let mut mm = DomainMm::new(call.m.frames(), call.m, &mut state);
-    for n in 0..1u64 << order {
-        surrender(call.m, &mut mm, Mfn(first.wrapping_add(n)))?;
+    let frames = 1u64 << order;
+    if *part >= frames {
+        // No continuation of ours.
+        *part = 0;
     }
+    while *part < frames {
+        let end = frames.min(part.saturating_add(EXTENTS_PER_LOOK));
+        let mut state = domain.mm.lock();
+        let mut mm = DomainMm::new(call.m.frames(), call.m, &mut state);
+        for n in *part..end {
+            surrender(call.m, &mut mm, Mfn(first.wrapping_add(n)))?;
+        }
+        *part = end;
+        if end < frames && call.m.should_stop() {
+            return Err(MmuError::Again);
+        }
+    }
+    *part = 0;
     Ok(())
 }
 

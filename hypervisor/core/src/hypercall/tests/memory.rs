@@ -78,6 +78,37 @@ fn what_is_populated_can_be_given_back() {
 }
 
 #[test]
+fn a_large_extent_goes_in_parts() {
+    let m = Fake::new();
+    m.dom(0).max_pages.store(1000, SeqCst);
+    list(&m, LIST, [0]);
+    m.put(ARG, &reservation(1, 7));
+    assert_eq!(op(&m, 0, XENMEM_populate_physmap), 1);
+    let before = tot(&m, 0);
+    let cmd = u64::from(XENMEM_decrease_reservation);
+    m.stops.store(1, SeqCst);
+    let turn = m.turn(0, 0, __HYPERVISOR_memory_op, [cmd, ARG, 1, 2, 3]);
+    // 64 of the 128 frames are gone.
+    let args = [cmd | 64 << 32, ARG, 1, 2, 3];
+    assert_eq!(turn, Outcome::Again(args));
+    assert_eq!(tot(&m, 0), before - 64);
+    let turn = m.turn(0, 0, __HYPERVISOR_memory_op, args);
+    assert_eq!(turn, Outcome::Done(1));
+    assert_eq!(tot(&m, 0), before - 128);
+    // What is above the command of a guest's own call does not hide frames.
+    list(&m, LIST, [0]);
+    m.put(ARG, &reservation(1, 0));
+    assert_eq!(op(&m, 0, XENMEM_populate_physmap), 1);
+    assert_eq!(
+        m.call(0, __HYPERVISOR_memory_op, [cmd | 9 << 32, ARG]),
+        1,
+        "one frame, no part of it"
+    );
+    assert_eq!(tot(&m, 0), before - 128);
+    m.check();
+}
+
+#[test]
 fn a_domain_gets_no_more_than_it_may_have() {
     let m = Fake::new();
     m.dom(1).max_pages.store(DOMU.1 - DOMU.0 + 3, SeqCst);
