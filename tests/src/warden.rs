@@ -269,6 +269,16 @@ macro_rules! domain_tests {
         }
 
         #[test]
+        fn domains_balloon_side_by_side_and_see_nothing_of_each_other() {
+            // Xen leaves it to a living domain to clear what it gives back.
+            let secret = if $host == Host::Xen { "" } else { "secret=1" };
+            let guest = |tag| format!(": balloon vcpus=2 pages=2048 tag={tag} {secret} ");
+            Ring::new($host)
+                .round(&format!("repeat=2 heap=64 {}{}", guest(1), guest(2)))
+                .demand();
+        }
+
+        #[test]
         fn sixteen_domains_at_once_leave_nothing_behind() {
             let guests = ": tiny pages=768 vcpus=2".repeat(16);
             Ring::new($host)
