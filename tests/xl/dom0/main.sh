@@ -61,11 +61,14 @@ check ping-dom0 "$said"
 dd if=/dev/urandom of=/tmp/20m bs=1M count=20 2> /dev/null
 mkfifo /tmp/open
 sent=$(sum_of < /tmp/20m)
+listening() { netstat -ltn | grep -q ":$1 "; }
 nc -l -p 5000 < /tmp/20m > /dev/null &
+await 20 listening 5000
 guest 200 'mkfifo /tmp/open; nc 10.9.0.1 5000 <> /tmp/open > /tmp/20m; sha256sum < /tmp/20m | cut -c1-16' && [ "$said" = "$sent" ]
 check tcp-to-guest "sent=$sent got=$said"
 kill $! 2> /dev/null
 timeout 120 nc -l -p 5001 <> /tmp/open > /tmp/back &
+await 20 listening 5001
 guest 200 'nc 10.9.0.1 5001 < /tmp/20m > /dev/null; rm /tmp/20m'
 wait $!
 got=$(sum_of < /tmp/back)
@@ -114,7 +117,8 @@ check block-detach "$(x block-list u | wc -l) lines"
 x network-attach u mac=00:16:3e:00:00:03 bridge=xenbr0 && guest 200 'n=0; while [ ! -e /sys/class/net/eth1 ] && [ $n -lt 30 ]; do n=$((n+1)); sleep 1; done; ip addr add 10.9.0.3/24 dev eth1 && ip link set eth1 up && cat /sys/class/net/eth1/address' && [ "$said" = 00:16:3e:00:00:03 ] && [ -e "/sys/class/net/xenbr0/brif/vif$first.1" ]
 check network-attach "eth1=$said"
 card_gone() { [ ! -e "/sys/class/net/vif$first.1" ]; }
-x network-detach u 00:16:3e:00:00:03 && await 150 card_gone && guest 200 '[ ! -e /sys/class/net/eth1 ]'
+x network-detach u 00:16:3e:00:00:03 && await 150 card_gone &&
+    guest 200 'n=0; while [ -e /sys/class/net/eth1 ] && [ $n -lt 60 ]; do n=$((n+1)); sleep 1; done; [ ! -e /sys/class/net/eth1 ]'
 check network-detach "$(x network-list u | wc -l) lines"
 
 x rename u v && [ "$(domid v)" = "$first" ] && gone u
