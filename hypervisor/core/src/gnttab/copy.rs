@@ -61,26 +61,27 @@ impl GrantTable {
         let copied = to
             .acquire(host, self.dom(), Access::Write)
             .and_then(|destination| {
-                let is_granted = source.contains(range.from_offset, range.len)
-                    && destination.contains(range.to_offset, range.len);
+                let is_granted = source.part.contains(range.from_offset, range.len)
+                    && destination.part.contains(range.to_offset, range.len);
                 if is_granted {
                     host.copy(
-                        source.mfn,
+                        source.mfn(),
                         range.from_offset,
-                        destination.mfn,
+                        destination.mfn(),
                         range.to_offset,
                         range.len,
                     );
                 }
-                to.let_go(host, destination.mfn, Access::Write);
+                to.let_go(host, destination.mfn(), Access::Write);
                 is_granted.then_some(()).ok_or(GrantStatus::GeneralError)
             });
-        from.let_go(host, source.mfn, Access::Read);
+        from.let_go(host, source.mfn(), Access::Read);
         copied
     }
 }
 
 impl CopyEnd<'_> {
+    #[inline(always)]
     fn acquire<H: GrantHost + ?Sized>(
         &self,
         host: &H,
@@ -88,20 +89,20 @@ impl CopyEnd<'_> {
         access: Access,
     ) -> Result<Extent, GrantStatus> {
         match *self {
-            CopyEnd::Own(mfn) if host.hold(mfn, caller, access == Access::Write) => {
-                Ok(Extent::page(mfn))
+            CopyEnd::Own(mfn) => {
+                let extent = Extent::page(mfn).ok_or(GrantStatus::BadPage)?;
+                if host.hold(mfn, caller, access == Access::Write) {
+                    return Ok(extent);
+                }
+                Err(why_refused(host, mfn, caller))
             }
-            CopyEnd::Own(mfn) if access == Access::Write && host.hold(mfn, caller, false) => {
-                host.release(mfn, false);
-                Err(GrantStatus::GeneralError)
-            }
-            CopyEnd::Own(_) => Err(GrantStatus::BadPage),
             CopyEnd::Granted { table, gref } => {
                 table.pin_and_hold(host, gref, caller, use_of(access))
             }
         }
     }
 
+    #[inline(always)]
     fn let_go<H: GrantHost + ?Sized>(&self, host: &H, mfn: Mfn, access: Access) {
         match *self {
             CopyEnd::Own(_) => host.release(mfn, access == Access::Write),
@@ -112,10 +113,16 @@ impl CopyEnd<'_> {
     }
 }
 
-fn use_of(access: Access) -> Use {
-    Use {
-        access,
-        by_device: false,
-        whole: false,
+/// Why a frame could not be held: it is not the caller's, or it cannot be written.
+#[cold]
+fn why_refused<H: GrantHost + ?Sized>(host: &H, mfn: Mfn, caller: DomId) -> GrantStatus {
+    if !host.hold(mfn, caller, false) {
+        return GrantStatus::BadPage;
     }
+    host.release(mfn, false);
+    GrantStatus::GeneralError
+}
+
+const fn use_of(access: Access) -> Use {
+    Use::new(access, false, false)
 }

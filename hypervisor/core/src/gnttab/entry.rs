@@ -43,45 +43,67 @@ impl Access {
     }
 }
 
-/// What an entry grants: bytes `start..start + len` of a frame.
+/// What an entry grants: a part of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Extent {
-    pub mfn: Mfn,
-    pub start: u16,
-    pub len: u16,
+    frame: u32,
+    pub part: Part,
+}
+
+/// Where in a page: its first byte in the lower half, how many in the upper.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Part(u32);
+
+impl Part {
+    pub const PAGE: Part = Part((PAGE_SIZE as u32) << 16);
+
+    /// Whether `len` bytes from `offset` on, which lie within the page, are part of it.
+    #[inline]
+    pub fn contains(self, offset: u16, len: u16) -> bool {
+        if self == Self::PAGE {
+            return true;
+        }
+        let (start, end) = (self.0 & 0xffff, (self.0 & 0xffff) + (self.0 >> 16));
+        let (offset, len) = (u32::from(offset), u32::from(len));
+        offset >= start && offset + len <= end
+    }
 }
 
 impl Extent {
-    pub const fn page(mfn: Mfn) -> Self {
-        Extent {
-            mfn,
-            start: 0,
-            len: PAGE_SIZE as u16,
-        }
-    }
-
-    pub fn is_page(self) -> bool {
-        self == Self::page(self.mfn)
-    }
-
-    /// Whether `len` bytes from `offset` on are part of it.
     #[inline]
-    pub fn contains(self, offset: u16, len: u16) -> bool {
-        let end = |from: u16, len: u16| u32::from(from) + u32::from(len);
-        offset >= self.start && end(offset, len) <= end(self.start, self.len)
+    pub const fn new(frame: u32, part: Part) -> Self {
+        Extent { frame, part }
+    }
+
+    /// All of a frame, if its number is one that we keep.
+    pub fn page(mfn: Mfn) -> Option<Self> {
+        Some(Extent::new(u32::try_from(mfn.0).ok()?, Part::PAGE))
+    }
+
+    #[inline]
+    pub fn frame(self) -> u32 {
+        self.frame
+    }
+
+    #[inline]
+    pub fn mfn(self) -> Mfn {
+        Mfn(u64::from(self.frame))
     }
 }
 
 /// Where an entry is.
 pub(super) enum Entry<'a> {
     V1(&'a AtomicU64),
-    V2 {
-        header: &'a AtomicU64,
-        frame: &'a AtomicU64,
-        status: &'a AtomicU64,
-        /// Which bits of the status word are this entry's.
-        shift: u32,
-    },
+    V2(EntryV2<'a>),
+}
+
+/// Where an entry of version 2 is.
+pub(super) struct EntryV2<'a> {
+    pub header: &'a AtomicU64,
+    pub frame: &'a AtomicU64,
+    pub status: &'a AtomicU64,
+    /// Which bits of the status word are this entry's.
+    pub shift: u32,
 }
 
 impl Entry<'_> {
@@ -89,33 +111,21 @@ impl Entry<'_> {
     ///
     /// # Errors
     /// `GeneralError`: it does not permit it.
-    #[inline]
+    #[inline(always)]
     pub fn mark(&self, grantee: DomId, access: Access, whole: bool) -> Result<Extent, GrantStatus> {
-        match *self {
-            Entry::V1(entry) => mark_v1(entry, grantee, access).map(Extent::page),
-            Entry::V2 {
-                header,
-                frame,
-                status,
-                shift,
-            } => {
-                let marks = access.marks() << shift;
-                let before = status.fetch_or(marks, SeqCst);
-                mark_v2(header, frame, grantee, access, whole).inspect_err(|_| {
-                    // What others' pins set stays. A guest that sets the marks itself keeps its own.
-                    status.fetch_and(!(marks & !before), SeqCst);
-                })
-            }
+        match self {
+            Entry::V1(entry) => mark_v1(entry, grantee, access),
+            Entry::V2(entry) => entry.mark(grantee, access, whole),
         }
     }
 
     /// Takes back what no pin needs any more: the mark for writing, or all marks.
-    #[inline]
+    #[inline(always)]
     pub fn unmark(&self, still_read: bool) {
         let gone = if still_read { WRITING } else { MARKS };
         match *self {
             Entry::V1(entry) => entry.fetch_and(!gone, SeqCst),
-            Entry::V2 { status, shift, .. } => status.fetch_and(!(gone << shift), SeqCst),
+            Entry::V2(EntryV2 { status, shift, .. }) => status.fetch_and(!(gone << shift), SeqCst),
         };
     }
 
@@ -124,7 +134,7 @@ impl Entry<'_> {
     pub fn marks(&self) -> u64 {
         match *self {
             Entry::V1(entry) => entry.load(SeqCst) & MARKS,
-            Entry::V2 { status, shift, .. } => status.load(SeqCst) >> shift & 0xffff,
+            Entry::V2(EntryV2 { status, shift, .. }) => status.load(SeqCst) >> shift & 0xffff,
         }
     }
 
@@ -134,7 +144,7 @@ impl Entry<'_> {
     /// # Errors
     /// `GeneralError`: the entry does not accept one. `give` was not called then.
     pub fn accept(&self, from: DomId, mfn: Mfn, give: impl FnOnce(u64)) -> Result<(), GrantStatus> {
-        let (Entry::V1(word) | Entry::V2 { header: word, .. }) = *self;
+        let (Entry::V1(word) | Entry::V2(EntryV2 { header: word, .. })) = *self;
         let old = commit(word, from)?;
         match *self {
             Entry::V1(entry) => {
@@ -143,7 +153,7 @@ impl Entry<'_> {
                 let done = old & 0xffff_ffff | COMMITTED | COMPLETED;
                 entry.store(done | mfn.0 << 32, SeqCst);
             }
-            Entry::V2 { header, frame, .. } => {
+            Entry::V2(EntryV2 { header, frame, .. }) => {
                 give(frame.load(SeqCst));
                 frame.store(mfn.0, SeqCst);
                 header.fetch_or(COMPLETED, SeqCst);
@@ -159,8 +169,8 @@ fn permits(header: u64, grantee: DomId, access: Access) -> bool {
         && (access == Access::Read || header & READONLY == 0)
 }
 
-#[inline]
-fn mark_v1(entry: &AtomicU64, grantee: DomId, access: Access) -> Result<Mfn, GrantStatus> {
+#[inline(always)]
+fn mark_v1(entry: &AtomicU64, grantee: DomId, access: Access) -> Result<Extent, GrantStatus> {
     for _ in 0..TRIES {
         let old = entry.load(SeqCst);
         if !permits(old, grantee, access) {
@@ -168,36 +178,44 @@ fn mark_v1(entry: &AtomicU64, grantee: DomId, access: Access) -> Result<Mfn, Gra
         }
         let new = old | access.marks();
         if entry.compare_exchange(old, new, SeqCst, SeqCst).is_ok() {
-            return Ok(Mfn(old >> 32));
+            return Ok(Extent::new((old >> 32) as u32, Part::PAGE));
         }
     }
     Err(GrantStatus::GeneralError)
 }
 
-/// The marks stand already: a granter that takes the grant back first clears the header and then looks at the marks, so
-/// either it sees them or we see its header.
-fn mark_v2(
-    header: &AtomicU64,
-    frame: &AtomicU64,
-    grantee: DomId,
-    access: Access,
-    whole: bool,
-) -> Result<Extent, GrantStatus> {
-    for _ in 0..TRIES {
-        let old = header.load(SeqCst);
-        if !permits(old, grantee, access) || (whole && old & SUB_PAGE != 0) {
-            return Err(GrantStatus::GeneralError);
-        }
-        let mut extent = Extent::page(Mfn(frame.load(SeqCst)));
-        if old & SUB_PAGE != 0 {
-            extent.start = (old >> 32) as u16;
-            extent.len = (old >> 48) as u16;
-        }
-        if header.load(SeqCst) == old {
-            return Ok(extent);
-        }
+impl EntryV2<'_> {
+    fn mark(&self, grantee: DomId, access: Access, whole: bool) -> Result<Extent, GrantStatus> {
+        let marks = access.marks() << self.shift;
+        let before = self.status.fetch_or(marks, SeqCst);
+        self.read(grantee, access, whole).inspect_err(|_| {
+            // What others' pins set stays. A guest that sets the marks itself keeps its own.
+            self.status.fetch_and(!(marks & !before), SeqCst);
+        })
     }
-    Err(GrantStatus::GeneralError)
+
+    /// The marks stand already: a granter that takes the grant back first clears the header and then looks at the marks, so
+    /// either it sees them or we see its header.
+    fn read(&self, grantee: DomId, access: Access, whole: bool) -> Result<Extent, GrantStatus> {
+        for _ in 0..TRIES {
+            let old = self.header.load(SeqCst);
+            let is_part = old & SUB_PAGE != 0;
+            if !permits(old, grantee, access) || (whole && is_part) {
+                break;
+            }
+            let frame = u32::try_from(self.frame.load(SeqCst));
+            let part = if is_part {
+                Part((old >> 32) as u32)
+            } else {
+                Part::PAGE
+            };
+            if self.header.load(SeqCst) == old {
+                let frame = frame.map_err(|_| GrantStatus::GeneralError)?;
+                return Ok(Extent::new(frame, part));
+            }
+        }
+        Err(GrantStatus::GeneralError)
+    }
 }
 
 /// Tells the granter that a frame is coming; gives the entry's word from before.

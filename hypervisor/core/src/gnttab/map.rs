@@ -211,7 +211,7 @@ impl GrantTable {
         if kinds & DEVICE != 0 {
             frame = granter
                 .pin_and_hold(host, gref, grantee, use_of(DEVICE, writable))?
-                .mfn;
+                .mfn();
         }
         if kinds & HOST != 0 {
             let undo_device = |status| {
@@ -224,7 +224,7 @@ impl GrantTable {
             let mfn = granter
                 .pin_and_hold(host, gref, grantee, what)
                 .map_err(undo_device)?
-                .mfn;
+                .mfn();
             let at = host_addr(request.host_addr, request.flags & GNTMAP_CONTAINS_PTE != 0);
             host.install(at, pte(mfn, request.flags))
                 .map_err(|status| {
@@ -245,7 +245,7 @@ impl GrantTable {
         what: Use,
     ) -> Result<Extent, GrantStatus> {
         let extent = self.pin(host, gref, grantee, what)?;
-        if host.hold(extent.mfn, self.dom(), what.access == Access::Write) {
+        if host.hold(extent.mfn(), self.dom(), what.is_write()) {
             return Ok(extent);
         }
         self.unpin(host, gref, what);
@@ -260,7 +260,7 @@ impl GrantTable {
         gref: GrantRef,
         what: Use,
     ) {
-        host.release(mfn, what.access == Access::Write);
+        host.release(mfn, what.is_write());
         self.unpin(host, gref, what);
     }
 
@@ -401,9 +401,5 @@ fn use_of(kind: u8, writable: bool) -> Use {
     } else {
         Access::Read
     };
-    Use {
-        access,
-        by_device: kind == DEVICE,
-        whole: true,
-    }
+    Use::new(access, kind == DEVICE, true)
 }

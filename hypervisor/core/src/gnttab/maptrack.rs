@@ -50,8 +50,9 @@ pub(super) enum Next {
 
 /// All handles of a domain.
 pub(super) struct MapTrack {
-    /// [`PER_CHUNK`] each: what exists never moves, so that more of it costs the same every time.
-    chunks: Vec<Box<[Track]>>,
+    /// What exists never moves, so that more of it costs the same every time.
+    #[expect(clippy::vec_box, reason = "only the pointers move")]
+    chunks: Vec<Box<[Track; PER_CHUNK as usize]>>,
     max_chunks: u32,
     free: u32,
 }
@@ -68,7 +69,7 @@ impl MapTrack {
     #[inline]
     fn get_mut(&mut self, handle: u32) -> Option<&mut Track> {
         let chunk = self.chunks.get_mut((handle / PER_CHUNK) as usize)?;
-        chunk.get_mut((handle % PER_CHUNK) as usize)
+        Some(&mut chunk[(handle % PER_CHUNK) as usize])
     }
 
     /// Takes a free handle, busy.
@@ -112,7 +113,8 @@ impl MapTrack {
             frame: if n == last { NO_HANDLE } else { first + n + 1 },
             state: 0,
         }));
-        self.chunks.push(chunk.into_boxed_slice());
+        let chunk = chunk.into_boxed_slice().try_into();
+        self.chunks.push(chunk.map_err(|_| GrantStatus::NoSpace)?);
         self.free = first;
         Ok(())
     }
@@ -150,11 +152,10 @@ impl MapTrack {
     pub fn next(&self, from: u32) -> Next {
         let end = from.saturating_add(LOOKS);
         for handle in from..end {
-            let chunk = self.chunks.get((handle / PER_CHUNK) as usize);
-            let Some(track) = chunk.and_then(|chunk| chunk.get((handle % PER_CHUNK) as usize))
-            else {
+            let Some(chunk) = self.chunks.get((handle / PER_CHUNK) as usize) else {
                 return Next::None;
             };
+            let track = &chunk[(handle % PER_CHUNK) as usize];
             if track.state & (USED | BUSY) == USED {
                 return Next::Mapping(handle);
             }
@@ -164,7 +165,7 @@ impl MapTrack {
 
     /// Tells `found` of each frame mapped for a device, and whether for writing.
     pub fn for_each_device_mapping(&self, mut found: impl FnMut(Mfn, bool)) {
-        let tracks = self.chunks.iter().flatten();
+        let tracks = self.chunks.iter().flat_map(|chunk| chunk.iter());
         for track in tracks.filter(|track| track.state & DEVICE != 0) {
             found(track.mfn(), track.state & WRITABLE != 0);
         }
@@ -173,7 +174,7 @@ impl MapTrack {
     /// The handles that are not free.
     #[cfg(test)]
     pub fn used(&self) -> std::vec::Vec<Track> {
-        let tracks = self.chunks.iter().flatten();
+        let tracks = self.chunks.iter().flat_map(|chunk| chunk.iter());
         tracks.filter(|track| track.state != 0).copied().collect()
     }
 }

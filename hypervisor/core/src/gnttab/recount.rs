@@ -27,11 +27,7 @@ impl GrantTable {
                 };
                 for kind in [HOST, DEVICE] {
                     if track.granter == self.dom() && track.state & kind != 0 {
-                        let what = Use {
-                            access,
-                            by_device: kind == DEVICE,
-                            whole: true,
-                        };
+                        let what = Use::new(access, kind == DEVICE, true);
                         expected.push((track.gref, mapper.dom(), track.mfn(), what));
                     }
                 }
@@ -51,7 +47,7 @@ impl GrantTable {
             };
             nr_used += u64::from(pins.is_used());
             assert!(active.agrees(&pins), "{gref:?}: {active:?}, not {pins:?}");
-            if !switching && (active.is_used() || matches!(entry, Entry::V2 { .. })) {
+            if !switching && (active.is_used() || matches!(entry, Entry::V2(_))) {
                 assert_eq!(entry.marks(), pins.marks(), "{gref:?}");
             }
         }
@@ -68,7 +64,11 @@ impl GrantTable {
             granted.status.len() as u64,
             granted.switch.as_ref().map_or(u64::MAX, |s| s.progress()),
         ]);
-        for active in granted.active.iter().flat_map(|all| all.iter().take(32)) {
+        for active in granted
+            .frames
+            .iter()
+            .flat_map(|frame| frame.active.iter().take(32))
+        {
             active.fingerprint(&label, &mut all);
         }
         for track in self.maptrack.lock().used() {

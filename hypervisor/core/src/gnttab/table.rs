@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::GrantStatus;
-use super::entry::{Access, Entry, Extent, READING, WRITING};
+use super::entry::{Access, Entry, EntryV2, Extent, Part, READING, WRITING};
 use super::maptrack::MapTrack;
 use super::version::Switch;
 use crate::evtchn::{QwordIndex, SharedFrames};
@@ -18,14 +18,46 @@ const MAX_FRAMES: u32 = 1 << 12;
 /// Entries of version 2 whose marks fit a status frame, in table frames.
 const FRAMES_PER_STATUS_FRAME: u32 = 8;
 
-/// What is done with a granted frame.
+/// What is done with a granted frame: by a device or through a page table, for reading or writing; and whether the whole page
+/// is needed, as by a mapping, or a part will do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Use {
-    pub access: Access,
-    /// By a device rather than through a page table.
-    pub by_device: bool,
-    /// Whether it needs the whole page: a mapping does, a copy does not.
-    pub whole: bool,
+pub(super) struct Use(u8);
+
+impl Use {
+    const WRITE: u8 = 1 << 0;
+    const DEVICE: u8 = 1 << 1;
+    const WHOLE: u8 = 1 << 2;
+
+    #[inline]
+    pub const fn new(access: Access, by_device: bool, whole: bool) -> Self {
+        let mut bits = 0;
+        if matches!(access, Access::Write) {
+            bits |= Self::WRITE;
+        }
+        if by_device {
+            bits |= Self::DEVICE;
+        }
+        if whole {
+            bits |= Self::WHOLE;
+        }
+        Use(bits)
+    }
+    #[inline]
+    pub const fn is_write(self) -> bool {
+        self.0 & Self::WRITE != 0
+    }
+    #[inline]
+    const fn access(self) -> Access {
+        if self.is_write() {
+            Access::Write
+        } else {
+            Access::Read
+        }
+    }
+    #[inline]
+    const fn is_whole(self) -> bool {
+        self.0 & Self::WHOLE != 0
+    }
 }
 
 /// The pins on one entry. While there is one, the rest says whose it is and what it meant then, whatever the shared entry
@@ -33,11 +65,10 @@ pub(super) struct Use {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Active {
     frame: u32,
-    grantee: DomId,
-    start: u16,
-    len: u16,
+    part: Part,
     /// Through page tables for reading and writing, by devices for reading and writing.
     pins: [u16; 4],
+    grantee: DomId,
 }
 
 impl Active {
@@ -47,24 +78,17 @@ impl Active {
     pub(super) fn is_written(&self) -> bool {
         self.pins[1] != 0 || self.pins[3] != 0
     }
+    #[inline]
     fn pin_mut(&mut self, what: Use) -> &mut u16 {
-        match (what.by_device, what.access) {
-            (false, Access::Read) => &mut self.pins[0],
-            (false, Access::Write) => &mut self.pins[1],
-            (true, Access::Read) => &mut self.pins[2],
-            (true, Access::Write) => &mut self.pins[3],
-        }
+        &mut self.pins[usize::from(what.0 & 3)]
     }
     /// The marks that the shared entry must show.
     pub(super) fn marks(&self) -> u64 {
-        u64::from(self.is_used()) * READING | u64::from(self.is_written()) * WRITING
+        (u64::from(self.is_used()) * READING) | (u64::from(self.is_written()) * WRITING)
     }
+    #[inline]
     fn extent(&self) -> Extent {
-        Extent {
-            mfn: Mfn(u64::from(self.frame)),
-            start: self.start,
-            len: self.len,
-        }
+        Extent::new(self.frame, self.part)
     }
 }
 
@@ -72,7 +96,7 @@ impl Active {
 impl Active {
     /// Counts a pin.
     pub fn count(&mut self, grantee: DomId, mfn: Mfn, what: Use) {
-        assert!(!self.is_used() || (self.grantee, self.extent().mfn) == (grantee, mfn));
+        assert!(!self.is_used() || (self.grantee, self.extent().mfn()) == (grantee, mfn));
         self.grantee = grantee;
         self.frame = mfn.0 as u32;
         *self.pin_mut(what) += 1;
@@ -88,25 +112,32 @@ impl Active {
     pub fn fingerprint(&self, label: impl Fn(Mfn) -> u64, into: &mut Vec<u64>) {
         if self.is_used() {
             into.extend(self.pins.map(u64::from));
-            into.extend([u64::from(self.grantee.0), label(self.extent().mfn)]);
+            into.extend([u64::from(self.grantee.0), label(self.extent().mfn())]);
         }
         into.push(u64::MAX);
     }
 }
 
+/// A frame of entries.
+pub(super) struct TableFrame {
+    pub mfn: Mfn,
+    /// The pins on them. Laid out as the entries are: in version 2 every other one is unused.
+    pub active: Box<[Active; ENTRIES_PER_FRAME as usize]>,
+}
+
 pub(super) struct Granted {
-    pub frames: Vec<Mfn>,
+    pub frames: Vec<TableFrame>,
     /// Where version 2 shows who uses its entries. They stay when the table goes back to version 1: the domain may have
     /// them mapped.
     pub status: Vec<Mfn>,
-    /// As many as frames. Laid out as the entries are: in version 2 every other one is unused.
-    pub active: Vec<Box<[Active]>>,
     /// How many entries have a pin.
     pub nr_used: u64,
     pub is_v2: bool,
     /// A change of version under way; meanwhile nobody gets at an entry.
     pub switch: Option<Switch>,
     dying: bool,
+    /// Whether entries cannot be used, for one of these two reasons.
+    is_closed: bool,
 }
 
 /// The grant table of one domain, as granter and as mapper.
@@ -138,11 +169,11 @@ impl GrantTable {
             granted: Mutex::new(Granted {
                 frames: Vec::new(),
                 status: Vec::new(),
-                active: Vec::new(),
                 nr_used: 0,
                 is_v2: false,
                 switch: None,
                 dying: false,
+                is_closed: false,
             }),
             maptrack: Mutex::new(MapTrack::new(max_maptrack_frames)),
         }
@@ -171,7 +202,8 @@ impl GrantTable {
 
     /// The table's frame number `index`, for setup_table's list and for mapping the table.
     pub fn frame(&self, index: u32) -> Option<Mfn> {
-        self.granted.lock().frames.get(index as usize).copied()
+        let granted = self.granted.lock();
+        granted.frames.get(index as usize).map(|frame| frame.mfn)
     }
 
     /// A version 2 table's status frame number `index` (`public/grant_table.h`, GNTTABOP_get_status_frames).
@@ -198,8 +230,9 @@ impl GrantTable {
     pub fn for_each_held_frame(&self, mut found: impl FnMut(Mfn, bool)) {
         {
             let granted = self.granted.lock();
-            let own = granted.frames.iter().chain(&granted.status);
-            own.for_each(|mfn| found(*mfn, true));
+            let entries = granted.frames.iter().map(|frame| frame.mfn);
+            let own = entries.chain(granted.status.iter().copied());
+            own.for_each(|mfn| found(mfn, true));
         }
         self.maptrack.lock().for_each_device_mapping(found);
     }
@@ -242,13 +275,10 @@ impl GrantTable {
     /// Adds a frame, unless there are enough by now.
     fn add_frame(&self, mfn: Mfn, kind: Kind, nr_frames: u32) -> Result<bool, GrantStatus> {
         let no_memory = |_| GrantStatus::GeneralError;
-        let mut active = Vec::new();
-        if kind == Kind::Entries {
-            active
-                .try_reserve_exact(ENTRIES_PER_FRAME as usize)
-                .map_err(no_memory)?;
-            active.resize(ENTRIES_PER_FRAME as usize, Active::default());
-        }
+        let active = match kind {
+            Kind::Entries => Some(no_pins().ok_or(GrantStatus::GeneralError)?),
+            Kind::Status => None,
+        };
         let granted = &mut *self.granted.lock();
         if granted.dying {
             return Err(GrantStatus::GeneralError);
@@ -256,15 +286,13 @@ impl GrantTable {
         if granted.lacks(nr_frames) != Some(kind) {
             return Ok(false);
         }
-        if kind == Kind::Status {
+        if let Some(active) = active {
+            granted.frames.try_reserve(1).map_err(no_memory)?;
+            granted.frames.push(TableFrame { mfn, active });
+        } else {
             granted.status.try_reserve(1).map_err(no_memory)?;
             granted.status.push(mfn);
-            return Ok(true);
         }
-        granted.frames.try_reserve(1).map_err(no_memory)?;
-        granted.active.try_reserve(1).map_err(no_memory)?;
-        granted.frames.push(mfn);
-        granted.active.push(active.into_boxed_slice());
         Ok(true)
     }
 
@@ -293,14 +321,14 @@ impl GrantTable {
             return Err(GrantStatus::Eagain);
         }
         for word in 0..=usize::from(granted.is_v2) {
-            let ((a_frame, a), (b_frame, b)) = (granted.place(a), granted.place(b));
+            let [(a_frame, a), (b_frame, b)] = [a, b].map(|gref| place(granted.is_v2, gref));
             let (Some(a_frame), Some(b_frame)) =
                 (granted.frames.get(a_frame), granted.frames.get(b_frame))
             else {
                 return Err(GrantStatus::BadGntref);
             };
-            let a = frames.word64(*a_frame, nth_word(a + word));
-            let b = frames.word64(*b_frame, nth_word(b + word));
+            let a = frames.word64(a_frame.mfn, nth_word(a + word));
+            let b = frames.word64(b_frame.mfn, nth_word(b + word));
             let was_b = b.swap(a.load(SeqCst), SeqCst);
             a.store(was_b, SeqCst);
         }
@@ -308,6 +336,7 @@ impl GrantTable {
     }
 
     /// Pins entry `gref` for a use by `grantee`; gives what it grants, whose frame is yet to be held.
+    #[inline]
     pub(super) fn pin<F: SharedFrames + ?Sized>(
         &self,
         frames: &F,
@@ -316,52 +345,26 @@ impl GrantTable {
         what: Use,
     ) -> Result<Extent, GrantStatus> {
         let granted = &mut *self.granted.lock();
-        granted.usable()?;
-        let (entry, active) = granted.entry(frames, gref).ok_or(GrantStatus::BadGntref)?;
-        let was_used = active.is_used();
-        if was_used && (active.grantee != grantee || (what.whole && !active.extent().is_page())) {
-            return Err(GrantStatus::GeneralError);
+        if granted.is_closed {
+            return Err(granted.why_closed());
         }
-        let pins = active
-            .pin_mut(what)
-            .checked_add(1)
-            .ok_or(GrantStatus::GeneralError)?;
-        if !was_used || (what.access == Access::Write && !active.is_written()) {
-            let extent = entry.mark(grantee, what.access, what.whole)?;
-            if !was_used {
-                let Ok(frame) = u32::try_from(extent.mfn.0) else {
-                    entry.unmark(false);
-                    return Err(GrantStatus::GeneralError);
-                };
-                active.grantee = grantee;
-                active.frame = frame;
-                active.start = extent.start;
-                active.len = extent.len;
-            }
+        // The version is known here, so that each has code of its own.
+        if granted.is_v2 {
+            granted.pin_v2(frames, gref, grantee, what)
+        } else {
+            granted.pin_as(false, frames, gref, grantee, what)
         }
-        *active.pin_mut(what) = pins;
-        let extent = active.extent();
-        granted.nr_used += u64::from(!was_used);
-        Ok(extent)
     }
 
     /// Takes a pin off entry `gref`.
+    #[inline]
     pub(super) fn unpin<F: SharedFrames + ?Sized>(&self, frames: &F, gref: GrantRef, what: Use) {
         let granted = &mut *self.granted.lock();
-        let switching = granted.switch.is_some();
-        let Some((entry, active)) = granted.entry(frames, gref) else {
-            return;
-        };
-        let Some(pins) = active.pin_mut(what).checked_sub(1) else {
-            return;
-        };
-        *active.pin_mut(what) = pins;
-        let (is_used, is_written) = (active.is_used(), active.is_written());
-        // A change of version writes the marks at its end, by the pins that there are then.
-        if !switching && (!is_used || (what.access == Access::Write && !is_written)) {
-            entry.unmark(is_used);
+        if granted.is_v2 {
+            granted.unpin_v2(frames, gref, what);
+        } else {
+            granted.unpin_as(false, frames, gref, what);
         }
-        granted.nr_used -= u64::from(!is_used);
     }
 
     /// Puts frame `mfn` into entry `gref`, which waits for one from domain `from`. `give` makes the frame this domain's; it
@@ -381,7 +384,9 @@ impl GrantTable {
         give: impl FnOnce(u64),
     ) -> Result<(), GrantStatus> {
         let granted = &mut *self.granted.lock();
-        granted.usable()?;
+        if granted.is_closed {
+            return Err(granted.why_closed());
+        }
         if !granted.is_v2 && u32::try_from(mfn.0).is_err() {
             return Err(GrantStatus::AddressTooBig);
         }
@@ -396,7 +401,7 @@ impl GrantTable {
 
     /// Refuses new uses of this table's entries from now on; the domain is being destroyed.
     pub fn set_dying(&self) {
-        self.granted.lock().dying = true;
+        self.granted.lock().die();
     }
 
     /// Whether someone uses an entry of this table.
@@ -409,15 +414,15 @@ impl GrantTable {
     pub fn retire(&self, release: impl FnMut(Mfn)) -> bool {
         let (frames, status) = {
             let granted = &mut *self.granted.lock();
-            granted.dying = true;
+            granted.die();
             if granted.nr_used != 0 {
                 return false;
             }
-            granted.active = Vec::new();
             let status = core::mem::take(&mut granted.status);
             (core::mem::take(&mut granted.frames), status)
         };
-        frames.into_iter().chain(status).for_each(release);
+        let entries = frames.into_iter().map(|frame| frame.mfn);
+        entries.chain(status).for_each(release);
         true
     }
 }
@@ -443,64 +448,143 @@ impl Granted {
         }
     }
 
-    /// Whether entries can be used now.
-    #[inline]
-    fn usable(&self) -> Result<(), GrantStatus> {
+    fn die(&mut self) {
+        self.dying = true;
+        self.is_closed = true;
+    }
+
+    /// Begins or ends a change of version.
+    pub fn set_switch(&mut self, switch: Option<Switch>) {
+        self.is_closed = self.dying || switch.is_some();
+        self.switch = switch;
+    }
+
+    /// Why entries cannot be used now.
+    #[cold]
+    fn why_closed(&self) -> GrantStatus {
         if self.dying {
-            Err(GrantStatus::GeneralError)
-        } else if self.switch.is_some() {
-            Err(GrantStatus::Eagain)
+            GrantStatus::GeneralError
         } else {
-            Ok(())
+            GrantStatus::Eagain
         }
     }
 
-    /// In which frame entry `gref` is, and its first word there.
-    #[inline]
-    fn place(&self, gref: GrantRef) -> (usize, usize) {
-        let word = u64::from(gref.0) << u32::from(self.is_v2);
-        let per_frame = u64::from(ENTRIES_PER_FRAME);
-        ((word / per_frame) as usize, (word % per_frame) as usize)
+    #[inline(always)]
+    fn pin_as<F: SharedFrames + ?Sized>(
+        &mut self,
+        is_v2: bool,
+        frames: &F,
+        gref: GrantRef,
+        grantee: DomId,
+        what: Use,
+    ) -> Result<Extent, GrantStatus> {
+        let (entry, active) = self
+            .entry_as(is_v2, frames, gref)
+            .ok_or(GrantStatus::BadGntref)?;
+        let was_used = active.is_used();
+        if was_used && (active.grantee != grantee || (what.is_whole() && active.part != Part::PAGE))
+        {
+            return Err(GrantStatus::GeneralError);
+        }
+        let pins = *active.pin_mut(what);
+        if pins == u16::MAX {
+            return Err(GrantStatus::GeneralError);
+        }
+        if !was_used || (what.is_write() && !active.is_written()) {
+            let extent = entry.mark(grantee, what.access(), what.is_whole())?;
+            if !was_used {
+                active.grantee = grantee;
+                active.frame = extent.frame();
+                active.part = extent.part;
+            }
+        }
+        *active.pin_mut(what) = pins.wrapping_add(1);
+        let extent = active.extent();
+        self.nr_used = self.nr_used.wrapping_add(u64::from(!was_used));
+        Ok(extent)
+    }
+
+    #[inline(never)]
+    fn pin_v2<F: SharedFrames + ?Sized>(
+        &mut self,
+        frames: &F,
+        gref: GrantRef,
+        grantee: DomId,
+        what: Use,
+    ) -> Result<Extent, GrantStatus> {
+        self.pin_as(true, frames, gref, grantee, what)
+    }
+
+    #[inline(always)]
+    fn unpin_as<F: SharedFrames + ?Sized>(
+        &mut self,
+        is_v2: bool,
+        frames: &F,
+        gref: GrantRef,
+        what: Use,
+    ) {
+        let switching = self.switch.is_some();
+        let Some((entry, active)) = self.entry_as(is_v2, frames, gref) else {
+            return;
+        };
+        let Some(pins) = active.pin_mut(what).checked_sub(1) else {
+            return;
+        };
+        *active.pin_mut(what) = pins;
+        let (is_used, is_written) = (active.is_used(), active.is_written());
+        // A change of version writes the marks at its end, by the pins that there are then.
+        if !switching && (!is_used || (what.is_write() && !is_written)) {
+            entry.unmark(is_used);
+        }
+        self.nr_used = self.nr_used.wrapping_sub(u64::from(!is_used));
+    }
+
+    #[inline(never)]
+    fn unpin_v2<F: SharedFrames + ?Sized>(&mut self, frames: &F, gref: GrantRef, what: Use) {
+        self.unpin_as(true, frames, gref, what);
     }
 
     /// The frame of entry `gref`, and its pins.
-    #[inline]
     pub(super) fn locate(&mut self, gref: GrantRef) -> Option<(Mfn, &mut Active)> {
-        let (frame, word) = self.place(gref);
-        let active = self.active.get_mut(frame)?.get_mut(word)?;
-        Some((*self.frames.get(frame)?, active))
+        let (frame, word) = place(self.is_v2, gref);
+        let frame = self.frames.get_mut(frame)?;
+        Some((frame.mfn, &mut frame.active[word]))
     }
 
     /// The shared entry `gref`, and its pins.
-    #[inline]
     pub(super) fn entry<'f, F: SharedFrames + ?Sized>(
         &mut self,
         frames: &'f F,
         gref: GrantRef,
     ) -> Option<(Entry<'f>, &mut Active)> {
-        let (_, word) = self.place(gref);
-        if self.is_v2 {
-            return self.entry_v2(frames, gref, word);
-        }
-        let (mfn, active) = self.locate(gref)?;
-        Some((Entry::V1(frames.word64(mfn, nth_word(word))), active))
+        self.entry_as(self.is_v2, frames, gref)
     }
 
-    fn entry_v2<'f, F: SharedFrames + ?Sized>(
+    #[inline(always)]
+    fn entry_as<'f, F: SharedFrames + ?Sized>(
         &mut self,
+        is_v2: bool,
         frames: &'f F,
         gref: GrantRef,
-        word: usize,
     ) -> Option<(Entry<'f>, &mut Active)> {
-        let (status, shift) = self.status_word(frames, gref)?;
-        let (mfn, active) = self.locate(gref)?;
-        let entry = Entry::V2 {
-            header: frames.word64(mfn, nth_word(word)),
-            frame: frames.word64(mfn, nth_word(word + 1)),
-            status,
-            shift,
+        let status = if is_v2 {
+            Some(self.status_word(frames, gref)?)
+        } else {
+            None
         };
-        Some((entry, active))
+        let (frame, word) = place(is_v2, gref);
+        let frame = self.frames.get_mut(frame)?;
+        let first = frames.word64(frame.mfn, nth_word(word));
+        let entry = match status {
+            None => Entry::V1(first),
+            Some((status, shift)) => Entry::V2(EntryV2 {
+                header: first,
+                frame: frames.word64(frame.mfn, nth_word(word + 1)),
+                status,
+                shift,
+            }),
+        };
+        Some((entry, &mut frame.active[word]))
     }
 
     /// The word with the marks of entry `gref` in version 2, and where in it they are.
@@ -514,6 +598,22 @@ impl Granted {
         let index = QwordIndex::at_byte((gref.0 % PER_FRAME) as usize * 2);
         Some((frames.word64(mfn, index), gref.0 % 4 * 16))
     }
+}
+
+/// In which frame entry `gref` is, and its first word there.
+#[inline(always)]
+fn place(is_v2: bool, gref: GrantRef) -> (usize, usize) {
+    let word = u64::from(gref.0) << u32::from(is_v2);
+    let per_frame = u64::from(ENTRIES_PER_FRAME);
+    ((word / per_frame) as usize, (word % per_frame) as usize)
+}
+
+/// The pins of a new frame.
+fn no_pins() -> Option<Box<[Active; ENTRIES_PER_FRAME as usize]>> {
+    let mut active = Vec::new();
+    active.try_reserve_exact(ENTRIES_PER_FRAME as usize).ok()?;
+    active.resize(ENTRIES_PER_FRAME as usize, Active::default());
+    active.into_boxed_slice().try_into().ok()
 }
 
 /// How many status frames go with so many frames of entries.

@@ -820,12 +820,12 @@ fn entry_that_never_holds_still_is_given_up() {
                 }
             });
             let entry = if is_v2 {
-                entry::Entry::V2 {
+                entry::Entry::V2(entry::EntryV2 {
                     header,
                     frame,
                     status,
                     shift: 16,
-                }
+                })
             } else {
                 entry::Entry::V1(header)
             };

@@ -113,11 +113,11 @@ impl Granted {
         if !is_to_v2 && !reserved.iter().all(is_sayable) {
             return Err(Errno::ERANGE);
         }
-        self.switch = Some(Switch {
+        self.set_switch(Some(Switch {
             is_to_v2,
             reserved,
             cleared: 0,
-        });
+        }));
         Ok(true)
     }
 
@@ -140,7 +140,7 @@ impl Granted {
     /// Nothing is cleared yet when memory is lacking.
     fn abandon_switch(&mut self) {
         if self.switch.as_ref().is_some_and(|s| s.cleared == 0) {
-            self.switch = None;
+            self.set_switch(None);
         }
     }
 
@@ -149,10 +149,11 @@ impl Granted {
         let Some(switch) = &mut self.switch else {
             return true;
         };
-        let mut all = self.status.iter().chain(&self.frames);
+        let entries = self.frames.iter().map(|frame| frame.mfn);
+        let mut all = self.status.iter().copied().chain(entries);
         if let Some(mfn) = all.nth(switch.cleared) {
             for index in 0..WORDS_PER_PIECE {
-                frames.word64(*mfn, nth_word(index)).store(0, SeqCst);
+                frames.word64(mfn, nth_word(index)).store(0, SeqCst);
             }
             switch.cleared += 1;
             return false;
@@ -165,6 +166,7 @@ impl Granted {
         let Some(switch) = self.switch.take() else {
             return;
         };
+        self.set_switch(None);
         let taken: [Active; RESERVED] = core::array::from_fn(|gref| {
             let found = self.locate(GrantRef(gref as u32));
             found

@@ -126,7 +126,8 @@ fn with_buffer<R>(
     match size {
         0..=8 => act([0; 8].get_mut(..size).unwrap_or_default()),
         9..=24 => act([0; 24].get_mut(..size).unwrap_or_default()),
-        25..=64 => act([0; 64].get_mut(..size).unwrap_or_default()),
+        25..=40 => act([0; 40].get_mut(..size).unwrap_or_default()),
+        41..=64 => act([0; 64].get_mut(..size).unwrap_or_default()),
         _ => act([0; 256].get_mut(..size).ok_or(Errno::EFAULT)?),
     }
 }

@@ -7,7 +7,6 @@ use rexen_abi::grant_table::*;
 use super::args::{element, low32};
 use super::grant_host::Mapper;
 use super::{grant_admin, grant_transfer};
-use crate::domain::Domain;
 use crate::gnttab::{CopyEnd, CopyRange, GrantStatus, MapRequest, UnmapRequest, Unmapped};
 use crate::hypercall::{Call, Machine, Outcome};
 use crate::units::{DomId, GrantRef, Mfn};
@@ -29,43 +28,37 @@ pub fn grant_table_op<M: Machine>(call: &mut Call<'_, M>) -> Outcome {
     if cmd > CMD_MASK {
         return Err::<u64, _>(Errno::EINVAL).into();
     }
-    if size_of_op(cmd) == 0 {
-        return grant_admin::single(call, cmd, list, count);
+    match cmd {
+        GNTTABOP_map_grant_ref => each(call, list, count, GnttabMapGrantRef::SIZE, map),
+        GNTTABOP_unmap_grant_ref => unmaps(call, list, count, &UNMAP),
+        GNTTABOP_unmap_and_replace => unmaps(call, list, count, &REPLACE),
+        GNTTABOP_copy => each(call, list, count, GnttabCopy::SIZE, copy),
+        GNTTABOP_transfer => each(call, list, count, GnttabTransfer::SIZE, transfer),
+        GNTTABOP_swap_grant_ref => each(call, list, count, GnttabSwapGrantRef::SIZE, swap),
+        _ => grant_admin::single(call, cmd, list, count),
     }
-    let mut n = 0;
-    while n < count {
-        let at = element(list, u64::from(n), size_of_op(cmd));
-        if n != 0 && n.is_multiple_of(OPS_PER_LOOK) && call.m.should_stop() {
-            return call.again([u64::from(cmd), at, u64::from(count - n)]);
-        }
-        let done = match cmd {
-            GNTTABOP_map_grant_ref => map(call, at).map(|()| 1),
-            GNTTABOP_unmap_grant_ref | GNTTABOP_unmap_and_replace => {
-                unmap_some(call, cmd, at, count - n)
-            }
-            GNTTABOP_copy => copy(call, at).map(|()| 1),
-            GNTTABOP_transfer => transfer(call, at).map(|()| 1),
-            _ => swap(call, at).map(|()| 1),
-        };
-        match done {
-            Ok(done) => n += done,
-            Err(e) => return Err::<u64, _>(e).into(),
-        }
-    }
-    Outcome::Done(0)
 }
 
-/// Bytes from one operation of a list to the next; 0 where there is no list.
-const fn size_of_op(cmd: u32) -> u64 {
-    (match cmd {
-        GNTTABOP_map_grant_ref => GnttabMapGrantRef::SIZE,
-        GNTTABOP_unmap_grant_ref => GnttabUnmapGrantRef::SIZE,
-        GNTTABOP_unmap_and_replace => GnttabUnmapAndReplace::SIZE,
-        GNTTABOP_copy => GnttabCopy::SIZE,
-        GNTTABOP_transfer => GnttabTransfer::SIZE,
-        GNTTABOP_swap_grant_ref => GnttabSwapGrantRef::SIZE,
-        _ => 0,
-    }) as u64
+/// Does `op` for each of a list of structures.
+#[inline(always)]
+fn each<M: Machine>(
+    call: &Call<'_, M>,
+    list: u64,
+    count: u32,
+    size: usize,
+    op: impl Fn(&Call<'_, M>, u64) -> Result<(), Errno>,
+) -> Outcome {
+    let mut at = list;
+    for left in (1..=count).rev() {
+        if left != count && left.is_multiple_of(OPS_PER_LOOK) && call.m.should_stop() {
+            return call.again([call.args[0], at, u64::from(left)]);
+        }
+        if let Err(e) = op(call, at) {
+            return Err::<u64, _>(e).into();
+        }
+        at = element(at, 1, size as u64);
+    }
+    Outcome::Done(0)
 }
 
 fn mapper<'a, M: Machine>(call: &Call<'a, M>) -> Mapper<'a, M> {
@@ -104,26 +97,66 @@ fn map<M: Machine>(call: &Call<'_, M>, at: u64) -> Result<(), Errno> {
     call.write(at, &op)
 }
 
-/// Unmaps up to a batch, with one flush between the page tables' and the frames' part. Returns how many.
-fn unmap_some<M: Machine>(call: &Call<'_, M>, cmd: u32, at: u64, left: u32) -> Result<u32, Errno> {
-    let mut ended: [Option<Unmapped>; UNMAPS_PER_FLUSH] = [const { None }; UNMAPS_PER_FLUSH];
+/// One of the two ways to unmap.
+struct Kind {
+    size: usize,
+    status: usize,
+    is_replace: bool,
+}
+
+const UNMAP: Kind = Kind {
+    size: GnttabUnmapGrantRef::SIZE,
+    status: core::mem::offset_of!(GnttabUnmapGrantRef, status),
+    is_replace: false,
+};
+const REPLACE: Kind = Kind {
+    size: GnttabUnmapAndReplace::SIZE,
+    status: core::mem::offset_of!(GnttabUnmapAndReplace, status),
+    is_replace: true,
+};
+
+/// Unmaps a list.
+fn unmaps<M: Machine>(call: &Call<'_, M>, list: u64, count: u32, kind: &Kind) -> Outcome {
+    if count == 1 {
+        // No room for a batch need be made.
+        return unmap_some::<_, 1>(call, kind, list, 1).map(|_| 0).into();
+    }
+    let mut n = 0;
+    while n < count {
+        let at = element(list, u64::from(n), kind.size as u64);
+        if n != 0 && call.m.should_stop() {
+            return call.again([call.args[0], at, u64::from(count - n)]);
+        }
+        match unmap_some::<_, UNMAPS_PER_FLUSH>(call, kind, at, count - n) {
+            Ok(done) => n += done,
+            Err(e) => return Err::<u64, _>(e).into(),
+        }
+    }
+    Outcome::Done(0)
+}
+
+/// Unmaps up to `N`, with one flush between the page tables' and the frames' part. Returns how many.
+#[inline(never)]
+fn unmap_some<M: Machine, const N: usize>(
+    call: &Call<'_, M>,
+    kind: &Kind,
+    at: u64,
+    left: u32,
+) -> Result<u32, Errno> {
+    let mut ended: [Option<Unmapped>; N] = [const { None }; N];
     let mut flush = false;
     let mut done = 0;
     let mut result = Ok(());
     for slot in ended.iter_mut().take(left as usize) {
-        match unmap(call, cmd, element(at, u64::from(done), size_of_op(cmd))) {
-            Ok(unmapped) => {
-                flush |= unmapped.as_ref().is_some_and(Unmapped::needs_flush);
-                *slot = unmapped;
-                done += 1;
-            }
-            Err((unmapped, e)) => {
-                flush |= unmapped.as_ref().is_some_and(Unmapped::needs_flush);
-                *slot = unmapped;
-                result = Err(e);
-                break;
-            }
+        let at = element(at, u64::from(done), kind.size as u64);
+        let (unmapped, told) = unmap(call, kind, at);
+        flush |= unmapped.as_ref().is_some_and(Unmapped::needs_flush);
+        *slot = unmapped;
+        result = told;
+        if result.is_err() {
+            break;
         }
+        done += 1;
     }
     if flush {
         call.m.flush_domain(call.domain.id);
@@ -140,41 +173,28 @@ fn unmap_some<M: Machine>(call: &Call<'_, M>, cmd: u32, at: u64, left: u32) -> R
 }
 
 /// The page tables' part of one unmapping. Where the guest cannot be told, there may be a rest all the same.
+#[inline(always)]
 fn unmap<M: Machine>(
     call: &Call<'_, M>,
-    cmd: u32,
+    kind: &Kind,
     at: u64,
-) -> Result<Option<Unmapped>, (Option<Unmapped>, Errno)> {
-    let no_rest = |e| (None, e);
-    let (request, status_at) = if cmd == GNTTABOP_unmap_grant_ref {
-        let op = call.read::<GnttabUnmapGrantRef>(at).map_err(no_rest)?;
-        let request = UnmapRequest {
-            host_addr: op.host_addr,
-            dev_bus_addr: op.dev_bus_addr,
-            new_addr: None,
-            handle: op.handle,
-        };
-        (request, core::mem::offset_of!(GnttabUnmapGrantRef, status))
-    } else {
-        let op = call.read::<GnttabUnmapAndReplace>(at).map_err(no_rest)?;
-        let request = UnmapRequest {
-            host_addr: op.host_addr,
-            dev_bus_addr: 0,
-            new_addr: Some(op.new_addr),
-            handle: op.handle,
-        };
-        (
-            request,
-            core::mem::offset_of!(GnttabUnmapAndReplace, status),
-        )
+) -> (Option<Unmapped>, Result<(), Errno>) {
+    // Both structures begin alike.
+    let op = match call.read::<GnttabUnmapGrantRef>(at) {
+        Ok(op) => op,
+        Err(e) => return (None, Err(e)),
+    };
+    let second = op.dev_bus_addr;
+    let request = UnmapRequest {
+        host_addr: op.host_addr,
+        dev_bus_addr: if kind.is_replace { 0 } else { second },
+        new_addr: kind.is_replace.then_some(second),
+        handle: op.handle,
     };
     let unmapped = call.domain.grants.begin_unmap(&mapper(call), request);
     let status = GrantStatus::of(&unmapped);
-    let unmapped = unmapped.ok();
-    match call.write(element(at, status_at as u64, 1), &status) {
-        Ok(()) => Ok(unmapped),
-        Err(e) => Err((unmapped, e)),
-    }
+    let told = call.write(element(at, kind.status as u64, 1), &status);
+    (unmapped.ok(), told)
 }
 
 fn copy<M: Machine>(call: &Call<'_, M>, at: u64) -> Result<(), Errno> {
@@ -187,45 +207,65 @@ fn copy<M: Machine>(call: &Call<'_, M>, at: u64) -> Result<(), Errno> {
 }
 
 fn copy_bytes<M: Machine>(call: &Call<'_, M>, op: &GnttabCopy) -> Result<(), GrantStatus> {
+    let (source, dest) = (&op.source, &op.dest);
     let range = CopyRange {
-        from_offset: op.source.offset,
-        to_offset: op.dest.offset,
+        from_offset: source.offset,
+        to_offset: dest.offset,
         len: op.len,
     };
-    let (from, to) = (GNTCOPY_source_gref, GNTCOPY_dest_gref);
-    with_end(call, &op.source, op.flags & from != 0, |from| {
-        with_end(call, &op.dest, op.flags & to != 0, |to| {
-            call.domain.grants.copy(&mapper(call), from, to, range)
-        })
-    })
+    let copy = |from: CopyEnd<'_>, to: CopyEnd<'_>| {
+        call.domain.grants.copy(&mapper(call), from, to, range)
+    };
+    let granted = (
+        op.flags & GNTCOPY_source_gref != 0,
+        op.flags & GNTCOPY_dest_gref != 0,
+    );
+    match granted {
+        (true, false) => {
+            let to = own(call, dest)?;
+            with_granted(call, source, |from| copy(from, to))
+        }
+        (false, true) => {
+            let from = own(call, source)?;
+            with_granted(call, dest, |to| copy(from, to))
+        }
+        (true, true) => with_granted(call, source, |from| {
+            with_granted(call, dest, |to| copy(from, to))
+        }),
+        (false, false) => copy(own(call, source)?, own(call, dest)?),
+    }
 }
 
-/// Calls `act` with an end of a copy.
+/// An end of a copy that is a frame by its number: only DOMID_SELF's can be.
 #[inline]
-fn with_end<M: Machine>(
+fn own<'a, M: Machine>(
     call: &Call<'_, M>,
     end: &GnttabCopyPtr,
-    is_gref: bool,
+) -> Result<CopyEnd<'a>, GrantStatus> {
+    let id = DomId(end.domid);
+    if id == DomId::SELF {
+        Ok(CopyEnd::Own(Mfn(end.u)))
+    } else if call.m.domain(id).is_some() {
+        Err(GrantStatus::PermissionDenied)
+    } else {
+        Err(GrantStatus::BadDomain)
+    }
+}
+
+/// Calls `act` with an end of a copy that is a grant.
+#[inline(always)]
+fn with_granted<M: Machine>(
+    call: &Call<'_, M>,
+    end: &GnttabCopyPtr,
     act: impl FnOnce(CopyEnd<'_>) -> Result<(), GrantStatus>,
 ) -> Result<(), GrantStatus> {
-    let id = DomId(end.domid);
-    fn granted(domain: &Domain, word: u64) -> CopyEnd<'_> {
-        CopyEnd::Granted {
+    let done = call.m.with_domain(named(call, end.domid), |domain| {
+        act(CopyEnd::Granted {
             table: &domain.grants,
-            gref: GrantRef(low32(word)),
-        }
-    }
-    match (is_gref, id == DomId::SELF) {
-        (true, true) => act(granted(call.domain, end.u)),
-        (true, false) => {
-            let done = call.m.with_domain(id, |domain| act(granted(domain, end.u)));
-            done.unwrap_or(Err(GrantStatus::BadDomain))
-        }
-        (false, true) => act(CopyEnd::Own(Mfn(end.u))),
-        // Frames are named by number only as DOMID_SELF's.
-        (false, false) if call.m.domain(id).is_some() => Err(GrantStatus::PermissionDenied),
-        (false, false) => Err(GrantStatus::BadDomain),
-    }
+            gref: GrantRef(low32(end.u)),
+        })
+    });
+    done.unwrap_or(Err(GrantStatus::BadDomain))
 }
 
 /// Gives a frame away.
