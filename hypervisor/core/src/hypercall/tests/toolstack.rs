@@ -114,7 +114,10 @@ fn a_context_is_set_and_read_back() {
     );
     let given = context();
     m.put(BUFFER, &given);
+    m.take_asked();
     assert_eq!(domctl(&m, XEN_DOMCTL_setvcpucontext, &get), 0);
+    // libxc clears shared_info before.
+    assert!(m.take_asked().contains(&Asked::DomainClock(DomId(1))));
     m.check();
     assert_eq!(
         domain.vcpus[0].flags.load(SeqCst),

@@ -99,6 +99,10 @@ pub(super) fn set_context<M: Machine>(call: &Call<'_, M>, op: &Op) -> Result<Out
         }
         let flags = vcpu_context::set_context(m, &domain, vcpu, arg.ctxt)?;
         vcpu.flags.fetch_or(VcpuFlags::INITIALISED, SeqCst);
+        if vcpu.id == VcpuId(0) {
+            // The toolstack has cleared the page where it stood.
+            m.update_wall_clock(&domain);
+        }
         Ok(Some(flags.is_online()))
     });
     end(
