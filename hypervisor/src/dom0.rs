@@ -229,6 +229,7 @@ fn build_from(kernel_file: &[u8], initrd: &[u8]) -> Result<(), String> {
         saved.regs.ss = USER_DS;
     }
     HW.set_wall_clock(timer::boot_seconds(), 0);
+    console::set_notify(|| exit::request(exit::MESSAGES));
     console::input::set_notify(|| {
         hypercall::raise_global_virq(&HW, Virq::CONSOLE);
     });

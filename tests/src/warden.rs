@@ -272,9 +272,13 @@ macro_rules! domain_tests {
         fn domains_balloon_side_by_side_and_see_nothing_of_each_other() {
             // Xen leaves it to a living domain to clear what it gives back.
             let secret = if $host == Host::Xen { "" } else { "secret=1" };
-            let guest = |tag| format!(": balloon vcpus=2 pages=2048 tag={tag} {secret} ");
+            let guest = |tag| format!(": balloon vcpus=2 pages=1024 tag={tag} {secret} ");
             Ring::new($host)
-                .round(&format!("repeat=2 heap=64 {}{}", guest(1), guest(2)))
+                .round(&format!(
+                    "repeat=2 timeout=40000 heap=64 {}{}",
+                    guest(1),
+                    guest(2)
+                ))
                 .demand();
         }
 

@@ -15,6 +15,7 @@ use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use rexen_core::sync::Mutex;
 use rexen_core::units::CpuId;
+use spin::Once;
 
 use crate::irq;
 
@@ -24,6 +25,8 @@ static OUTPUT: Mutex<Output> = Mutex::new(Output {
 });
 /// Set by a panic: its messages must come out even if the panicking CPU holds the lock.
 static PANICKING: AtomicBool = AtomicBool::new(false);
+
+static NOTIFY: Once<fn()> = Once::new();
 
 struct Output {
     ring: ring::Ring,
@@ -54,6 +57,14 @@ pub fn print_line(args: fmt::Arguments<'_>) {
         return;
     }
     let _ = writeln!(OUTPUT.lock(), "(XEN) {args}");
+    if let Some(notify) = NOTIFY.get() {
+        notify();
+    }
+}
+
+/// Sets what is told of each message (VIRQ_CON_RING). It prints nothing itself. The first caller wins.
+pub fn set_notify(notify: fn()) {
+    NOTIFY.call_once(|| notify);
 }
 
 /// Prints what domain 0 writes, as it is, and keeps it out of the ring: `xl dmesg` reads there until nothing is new, and

@@ -18,7 +18,8 @@ use crate::cpu::{regs as cpu_regs, this_cpu};
 use crate::entry::slot;
 use crate::machine::{self, HW};
 use crate::{stretch, timer};
-use rexen_core::hypercall::{Machine, teardown};
+use rexen_core::evtchn::Virq;
+use rexen_core::hypercall::{self, Machine, teardown};
 
 /// Ask the scheduler.
 pub const SCHEDULE: u64 = 1;
@@ -30,6 +31,8 @@ pub const CHECK: u64 = 4;
 pub const ADOPT: u64 = 8;
 /// A dead domain may have lost its last frame.
 pub const REAP: u64 = 16;
+/// There are new messages.
+pub const MESSAGES: u64 = 32;
 
 /// When each CPU had nothing to run.
 static IDLE: [Mutex<IdleTime>; MAX_CPUS] = [const { Mutex::new(IdleTime::new()) }; MAX_CPUS];
@@ -55,6 +58,9 @@ pub extern "C" fn exit_work(_frame: *mut CpuUserRegs) {
         }
         if pending & REAP != 0 {
             teardown::reap(&HW);
+        }
+        if pending & MESSAGES != 0 {
+            hypercall::raise_global_virq(&HW, Virq::CON_RING);
         }
         if pending & SCHEDULE != 0 || word(slot::VCPU).load(Relaxed) == 0 {
             schedule();

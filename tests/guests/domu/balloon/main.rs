@@ -18,7 +18,9 @@ const CURRENT: u64 = 3;
 const POPULATE: u64 = 6;
 /// Pages of a batch, and how often each vcpu changes all of its own.
 const BATCH: usize = 16;
-const ROUNDS: u64 = 3;
+const ROUNDS: u64 = 2;
+/// Bytes from one word of a page that is looked at to the next.
+const STRIDE: usize = 128;
 /// How often what is left of a batch is asked for: frames that another vcpu gives back just now still count.
 const PATIENCE: u32 = 100_000;
 /// The upper half of a mark; the lower has the domain's tag and the page.
@@ -60,7 +62,7 @@ fn change(pages: &[u64; BATCH], is_secret: bool) {
     let mut list = [0u64; BATCH];
     for (page, mfn) in pages.iter().zip(&mut list) {
         *mfn = memory::mfn_of(*page);
-        for at in (0..memory::PAGE).step_by(8) {
+        for at in (0..memory::PAGE).step_by(STRIDE) {
             smp::write(page + at, mark(*page));
         }
         expect(1, memory::unmap(*page) as u64, 0);
@@ -84,7 +86,7 @@ fn change(pages: &[u64; BATCH], is_secret: bool) {
         memory::write(entry::start_info().mfn_list + pfn * 8, mfn);
         let mapped = hypercall::update_va_mapping(*page, mfn * memory::PAGE | 7);
         expect(5, mapped as u64, 0);
-        for at in (0..memory::PAGE).step_by(8) {
+        for at in (0..memory::PAGE).step_by(STRIDE) {
             let found = smp::read(page + at).unwrap_or(u64::MAX);
             if is_secret {
                 expect(6, found, 0);
