@@ -26,6 +26,7 @@ pub fn register_keys() {
     register_key(b'0', "show registers of all vcpus", registers);
     register_key(b'q', "show domains: memory, vcpus, event state", domains);
     register_key(b'r', "show run queues: which vcpu is where", run_queues);
+    register_key(b'g', "show grant tables: entries that others use", grants);
     register_key(b'i', "show physical interrupts of domains", pirq::print);
     register_key(b'm', "show memory", memory);
     register_key(b'n', "send an NMI to every vcpu 0", nmi);
@@ -110,6 +111,17 @@ fn domains() {
                 HW.now()
             );
         }
+    }
+}
+
+fn grants() {
+    for domain in domain::all() {
+        let (frames, most) = domain.grants.size();
+        println!(
+            "grant table of domain {}: frames {frames} of {most}, entries in use {}",
+            domain.id.0,
+            domain.grants.nr_used()
+        );
     }
 }
 

@@ -83,6 +83,7 @@ console_open() {
     rm -f /tmp/keys
     mkfifo /tmp/keys
     : > /tmp/console
+    await 60 xenstore-exists "/local/domain/$(domid "$1")/console/tty"
     on-tty xl console "$1" < /tmp/keys > /tmp/console &
     console=$!
     exec 8> /tmp/keys

@@ -189,6 +189,11 @@ impl GrantTable {
         (self.granted.lock().frames.len() as u32, self.max_frames)
     }
 
+    /// How many of its entries others use: have mapped, or are copying.
+    pub fn nr_used(&self) -> u64 {
+        self.granted.lock().nr_used
+    }
+
     /// How many status frames a version 2 table has, none in version 1; and may have.
     pub fn status_size(&self) -> (u32, u32) {
         let granted = self.granted.lock();
