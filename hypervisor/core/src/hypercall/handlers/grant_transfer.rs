@@ -26,10 +26,10 @@ pub(super) fn transfer<M: Machine>(
     let info = call.m.frames().get(mfn).ok_or(GrantStatus::BadPage)?;
     info.steal(call.domain.id)
         .map_err(|_| GrantStatus::BadPage)?;
-    let given = call
-        .m
-        .with_domain(to, |to| give(call, mfn, info, to, gref))
-        .unwrap_or(Err(GrantStatus::BadDomain));
+    let given = match call.m.domain(to) {
+        Some(to) => give(call, mfn, info, &to, gref),
+        None => Err(GrantStatus::BadDomain),
+    };
     if given.is_err() {
         assign(call, mfn, info, call.domain.id);
     }
@@ -43,6 +43,9 @@ fn give<M: Machine>(
     to: &Domain,
     gref: GrantRef,
 ) -> Result<(), GrantStatus> {
+    if to.is_dying() {
+        return Err(GrantStatus::GeneralError);
+    }
     let is_other = to.id != call.domain.id;
     if is_other {
         let max = to.max_pages.load(SeqCst);

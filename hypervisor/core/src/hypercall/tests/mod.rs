@@ -4,6 +4,7 @@
 mod calls;
 mod events;
 mod free_memory;
+mod grant_calls;
 mod grant_threads;
 mod grants;
 mod lifecycle;

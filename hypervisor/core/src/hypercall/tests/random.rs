@@ -119,7 +119,7 @@ struct Move {
 
 fn next_move() -> impl Strategy<Value = Move> {
     let number = || prop_oneof![8 => 0..16u64, 2 => 0..64u64];
-    (0..2u16, 0..26u8, number(), number(), number(), any::<u64>()).prop_map(
+    (0..2u16, 0..30u8, number(), number(), number(), any::<u64>()).prop_map(
         |(dom, what, a, b, c, stops)| Move {
             dom,
             what,
@@ -356,6 +356,65 @@ impl Move {
                 };
                 m.put(ARG, &map);
                 grant(GNTTABOP_map_grant_ref)
+            }
+            25 => {
+                // Whatever version the other's table is of, some word of it accepts.
+                if let Some(table) = m.dom(1 - self.dom).grants.frame(0) {
+                    let header = u64::from(GTF_accept_transfer) | u64::from(self.dom) << 16;
+                    m.write(table, 10, header);
+                }
+                m.put(
+                    ARG,
+                    &GnttabTransfer {
+                        mfn: self.frame(a),
+                        domid: 1 - self.dom,
+                        gref: [10, 5][b as usize % 2],
+                        status: 0,
+                    },
+                );
+                grant(GNTTABOP_transfer)
+            }
+            26 => {
+                let version = 1 + a as u32 % 2;
+                m.put(ARG, &GnttabSetVersion { version });
+                grant(GNTTABOP_set_version)
+            }
+            27 => {
+                let granted = GnttabCopyPtr {
+                    u: 8 + a % 2,
+                    domid: 1 - self.dom,
+                    offset: b as u16 * 8,
+                };
+                let own = GnttabCopyPtr {
+                    u: self.frame(c),
+                    domid: DOMID_SELF,
+                    offset: 0,
+                };
+                let flags = [GNTCOPY_source_gref, GNTCOPY_dest_gref][b as usize % 2];
+                let is_from = flags == GNTCOPY_source_gref;
+                m.put(
+                    ARG,
+                    &GnttabCopy {
+                        source: if is_from { granted } else { own },
+                        dest: if is_from { own } else { granted },
+                        len: 24,
+                        flags,
+                        status: 0,
+                    },
+                );
+                grant(GNTTABOP_copy)
+            }
+            28 => {
+                m.put(
+                    ARG,
+                    &GnttabUnmapAndReplace {
+                        host_addr: MAPPED + ((c % 4) << 12),
+                        new_addr: MAPPED + ((b % 4) << 12),
+                        handle: a as u32 % 3,
+                        status: 0,
+                    },
+                );
+                grant(GNTTABOP_unmap_and_replace)
             }
             _ => {
                 let host_addr = MAPPED + ((c % 4) << 12);
