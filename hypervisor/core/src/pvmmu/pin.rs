@@ -8,6 +8,9 @@ use crate::units::{Mfn, PTES_PER_TABLE};
 /// The M2P's word for a frame that no pfn names.
 pub const INVALID_PFN: u64 = u64::MAX;
 
+/// What freeing a frame counts for, in the unit of [`MmuHost::POLL_EVERY`].
+const WORK_OF_A_FREED_FRAME: u32 = 5;
+
 impl<H: MmuHost> DomainMm<'_, H> {
     /// Keeps `mfn` validated as a table of `level` until it is unpinned.
     ///
@@ -166,6 +169,7 @@ impl<H: MmuHost> DomainMm<'_, H> {
     pub fn relinquish(&mut self, cursor: &mut u64) -> Result<(), MmuError> {
         let domain = self.state.domain;
         self.begin()?;
+        let mut work = 1;
         while let Some(info) = self.refs.frames.get(Mfn(*cursor)) {
             let mfn = Mfn(*cursor);
             let mut word = info.word();
@@ -183,10 +187,11 @@ impl<H: MmuHost> DomainMm<'_, H> {
                 if word.owner() == domain && word.is_allocated() {
                     self.host().set_m2p(mfn, INVALID_PFN);
                     self.refs.after_put(mfn, info, info.drop_allocation());
+                    work += WORK_OF_A_FREED_FRAME;
                 }
             }
             *cursor += 1;
-            if cursor.is_multiple_of(8) && self.should_stop(1) {
+            if cursor.is_multiple_of(8) && self.should_stop(core::mem::replace(&mut work, 1)) {
                 return Err(MmuError::Again);
             }
         }
