@@ -269,6 +269,19 @@ macro_rules! domain_tests {
         }
 
         #[test]
+        fn events_between_domains_are_not_lost_whichever_abi_they_use() {
+            let round = |[answer, ask]: [u32; 2]| {
+                format!(
+                    "heap=64 : channels role=answer fifo={answer} background : channels role=ask fifo={ask}"
+                )
+            };
+            [[0, 0], [0, 1], [1, 0], [1, 1]]
+                .iter()
+                .fold(Ring::new($host), |ring, abis| ring.round(&round(*abis)))
+                .demand();
+        }
+
+        #[test]
         fn domains_balloon_side_by_side_and_see_nothing_of_each_other() {
             // Xen leaves it to a living domain to clear what it gives back.
             let secret = if $host == Host::Xen { "" } else { "secret=1" };
