@@ -1,4 +1,4 @@
-//! `public/grant_table.h`: grant entries and their operations. Version 2 entries are not here: we offer version 1 only.
+//! `public/grant_table.h`: grant entries and their operations.
 
 use crate::plain::{abi_constants, abi_structs};
 
@@ -87,6 +87,21 @@ abi_structs! {
         pub domid: u16,
         /// Which frame.
         pub frame: u32,
+    }
+
+    /// One entry of a version 2 grant table, shared with the granter. Its marks of use are in a status frame, 16 bits for
+    /// each entry. (A transitive entry has a domain and a reference in place of part and frame.)
+    pub struct GrantEntryV2: "union grant_entry_v2", 16, align 8 {
+        /// `GTF_*`.
+        pub flags: u16 = "hdr.flags",
+        /// To whom.
+        pub domid: u16 = "hdr.domid",
+        /// Under `GTF_sub_page`: from which byte on.
+        pub page_off: u16 = "sub_page.page_off",
+        /// Under `GTF_sub_page`: how many bytes.
+        pub length: u16 = "sub_page.length",
+        /// Which frame.
+        pub frame: u64 = "full_page.frame",
     }
 
     /// Argument of `GNTTABOP_map_grant_ref`.

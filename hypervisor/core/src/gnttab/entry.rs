@@ -9,20 +9,22 @@
 
 use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
+use rexen_abi::grant_table::*;
+
 use super::GrantStatus;
 use crate::units::{DomId, Mfn, PAGE_SIZE};
 
-pub(super) const TYPE_MASK: u64 = 3;
-const PERMIT_ACCESS: u64 = 1;
-const ACCEPT_TRANSFER: u64 = 2;
-pub(super) const TRANSITIVE: u64 = 3;
-const READONLY: u64 = 1 << 2;
-pub(super) const READING: u64 = 1 << 3;
-pub(super) const WRITING: u64 = 1 << 4;
+pub(super) const TYPE_MASK: u64 = GTF_type_mask as u64;
+const PERMIT_ACCESS: u64 = GTF_permit_access as u64;
+const ACCEPT_TRANSFER: u64 = GTF_accept_transfer as u64;
+pub(super) const TRANSITIVE: u64 = GTF_transitive as u64;
+const READONLY: u64 = GTF_readonly as u64;
+pub(super) const READING: u64 = GTF_reading as u64;
+pub(super) const WRITING: u64 = GTF_writing as u64;
 pub(super) const MARKS: u64 = READING | WRITING;
-pub(super) const SUB_PAGE: u64 = 1 << 8;
-const COMMITTED: u64 = 1 << 2;
-const COMPLETED: u64 = 1 << 3;
+pub(super) const SUB_PAGE: u64 = GTF_sub_page as u64;
+const COMMITTED: u64 = GTF_transfer_committed as u64;
+const COMPLETED: u64 = GTF_transfer_completed as u64;
 
 /// How often an entry that the granter keeps changing is tried.
 const TRIES: u32 = 5;
