@@ -28,17 +28,25 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 const RECIPE: &str = "1";
 /// How often to start again when somebody edits the sources under the compiler.
 const ATTEMPTS: usize = 3;
+/// The feature that every bare image is built with.
+const IMAGE: &str = "image";
 
 /// How to build the hypervisor.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Profile `hv-debug`: debug assertions and the checks that recount the world.
     pub debug: bool,
+    /// Feature `stretch`: it measures the longest time without a look at what waits (docs/bounded-work.md).
+    pub stretch: bool,
 }
 
 impl Options {
     fn profile(&self) -> &'static str {
         if self.debug { "hv-debug" } else { "hv" }
+    }
+
+    fn features(&self) -> &'static str {
+        if self.stretch { "image,stretch" } else { IMAGE }
     }
 }
 
@@ -71,7 +79,13 @@ pub fn build_hypervisor(options: &Options) -> Result<Artefacts> {
     let key = || hypervisor_key(options);
     let dir = settled("hypervisor", key, |dir| {
         ui::step(&format!("hypervisor (profile {})", options.profile()));
-        let elf = cargo_build("rexen-hypervisor", &["xen"], options.profile())?.join("xen");
+        let elf = cargo_build(
+            "rexen-hypervisor",
+            &["xen"],
+            options.profile(),
+            options.features(),
+        )?
+        .join("xen");
         let image = fs::read(&elf).map_err(Error::io("read", &elf))?;
         finish(&image, &Artefacts::within(dir))
     })?;
@@ -172,7 +186,7 @@ pub fn build_guests(names: &[&str]) -> Result<Vec<PathBuf>> {
     let file = |dir: &Path, name: &str| dir.join(format!("{name}.elf"));
     let dir = settled("guests", key, |dir| {
         ui::step(&format!("guests: {}", names.join(" ")));
-        let built = cargo_build("rexen-guests", names, "hv")?;
+        let built = cargo_build("rexen-guests", names, "hv", IMAGE)?;
         for name in names {
             let elf = built.join(name);
             fs::copy(&elf, file(dir, name)).map_err(Error::io("copy", &elf))?;
@@ -183,11 +197,11 @@ pub fn build_guests(names: &[&str]) -> Result<Vec<PathBuf>> {
 }
 
 /// The command that compiles bare images of one package.
-fn cargo_command(package: &str, bins: &[&str], profile: &str) -> Cmd {
+fn cargo_command(package: &str, bins: &[&str], profile: &str, features: &str) -> Cmd {
     Cmd::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["build", "--package", package, "--profile", profile])
         .args(bins.iter().flat_map(|bin| ["--bin", bin]))
-        .args(["--features", "image", "--target", TARGET, "--target-dir"])
+        .args(["--features", features, "--target", TARGET, "--target-dir"])
         .arg(tree::image_target_dir())
         .env("CARGO_ENCODED_RUSTFLAGS", rustflags().join("\x1f"))
         // Inherited flags would silently take the place of ours.
@@ -198,16 +212,24 @@ fn cargo_command(package: &str, bins: &[&str], profile: &str) -> Cmd {
 
 /// The command as text, for `--dry-run`.
 pub fn describe(options: &Options) -> String {
-    cargo_command("rexen-hypervisor", &["xen"], options.profile()).shell_line()
+    cargo_command(
+        "rexen-hypervisor",
+        &["xen"],
+        options.profile(),
+        options.features(),
+    )
+    .shell_line()
 }
 
 /// Compiles, and returns the folder that the binaries are in.
-fn cargo_build(package: &str, bins: &[&str], profile: &str) -> Result<PathBuf> {
-    cargo_command(package, bins, profile).run().map_err(|e| {
-        Error::new(format!("{package} does not build"))
-            .because(e.cause.unwrap_or(e.what))
-            .remedy(format!("for a quick look: cargo check -p {package}"))
-    })?;
+fn cargo_build(package: &str, bins: &[&str], profile: &str, features: &str) -> Result<PathBuf> {
+    cargo_command(package, bins, profile, features)
+        .run()
+        .map_err(|e| {
+            Error::new(format!("{package} does not build"))
+                .because(e.cause.unwrap_or(e.what))
+                .remedy(format!("for a quick look: cargo check -p {package}"))
+        })?;
     Ok(tree::image_target_dir().join(TARGET).join(profile))
 }
 
@@ -229,6 +251,7 @@ fn rustflags() -> Vec<String> {
 
 fn hypervisor_key(options: &Options) -> Result<String> {
     Ok(common_inputs("hypervisor", options.profile())?
+        .text("features", options.features())
         .tree("hypervisor", &tree::root().join("hypervisor"))?
         .finish())
 }
@@ -273,7 +296,10 @@ mod tests {
 
     #[test]
     fn the_image_is_built_with_our_flags_only() {
-        let line = describe(&Options { debug: true });
+        let line = describe(&Options {
+            debug: true,
+            ..Options::default()
+        });
         assert!(line.contains("--profile hv-debug"));
         assert!(line.contains("-Ctarget-feature=-sse") && line.contains("-Cno-redzone=yes"));
         assert!(!line.contains(" RUSTFLAGS="));

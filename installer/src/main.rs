@@ -204,7 +204,10 @@ fn run(command: &Command) -> rexen::Result<()> {
 
 fn build(what: What, debug: bool, consent: Consent) -> rexen::Result<()> {
     if what != What::Initramfs {
-        let made = rexen::build_hypervisor(&Options { debug })?;
+        let made = rexen::build_hypervisor(&Options {
+            debug,
+            ..Options::default()
+        })?;
         let boot = hypervisor::install_hypervisor(&made)?;
         ui::result(&format!("{}", boot.join("xen.gz").display()));
         ui::result(&format!("{}", boot.join("xen-syms").display()));
@@ -224,7 +227,10 @@ fn boot(args: &BootArgs) -> rexen::Result<()> {
     let consent = args.consent.consent();
     let built = match &args.hypervisor {
         Some(_) => None,
-        None => Some(rexen::build_hypervisor(&Options { debug: args.debug })?),
+        None => Some(rexen::build_hypervisor(&Options {
+            debug: args.debug,
+            ..Options::default()
+        })?),
     };
     if let Some(made) = &built {
         hypervisor::install_hypervisor(made)?;

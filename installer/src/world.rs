@@ -36,7 +36,10 @@ impl World {
     /// # Errors
     /// The first step that fails; or the checks that did not pass.
     pub fn run(self) -> Result<()> {
-        let options = Options { debug: self.debug };
+        let options = Options {
+            debug: self.debug,
+            ..Options::default()
+        };
         if self.dry_run {
             return plan(&options);
         }

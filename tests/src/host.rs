@@ -12,6 +12,8 @@ pub enum Host {
     Rexen,
     /// The same, compiled with debug assertions.
     RexenDebug,
+    /// The same, compiled so that it measures the longest time without a look at what waits.
+    RexenMeasured,
     /// Debian's Xen 4.17.
     Xen,
 }
@@ -24,10 +26,22 @@ impl Host {
     pub fn image(self) -> PathBuf {
         static REXEN: OnceLock<PathBuf> = OnceLock::new();
         static DEBUG: OnceLock<PathBuf> = OnceLock::new();
+        static MEASURED: OnceLock<PathBuf> = OnceLock::new();
         static XEN: OnceLock<PathBuf> = OnceLock::new();
         let made = match self {
-            Host::Rexen => REXEN.get_or_init(|| built(false)),
-            Host::RexenDebug => DEBUG.get_or_init(|| built(true)),
+            Host::Rexen => REXEN.get_or_init(|| built(&Options::default())),
+            Host::RexenDebug => DEBUG.get_or_init(|| {
+                built(&Options {
+                    debug: true,
+                    ..Options::default()
+                })
+            }),
+            Host::RexenMeasured => MEASURED.get_or_init(|| {
+                built(&Options {
+                    stretch: true,
+                    ..Options::default()
+                })
+            }),
             Host::Xen => XEN.get_or_init(|| match fetch_debian_xen(Consent::from_env()) {
                 Ok(image) => image,
                 Err(error) => panic!("fetching Debian's Xen: {error}"),
@@ -37,8 +51,8 @@ impl Host {
     }
 }
 
-fn built(debug: bool) -> PathBuf {
-    match build_hypervisor(&Options { debug }) {
+fn built(options: &Options) -> PathBuf {
+    match build_hypervisor(options) {
         Ok(artefacts) => artefacts.xen,
         Err(error) => panic!("building the hypervisor: {error}"),
     }

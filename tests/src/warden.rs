@@ -42,7 +42,7 @@ impl Ring {
     pub fn round(mut self, line: &str) -> Self {
         self.plan.push_str(match self.host {
             Host::Xen => "slack=64 ",
-            Host::Rexen | Host::RexenDebug => "recount ",
+            Host::Rexen | Host::RexenDebug | Host::RexenMeasured => "recount ",
         });
         self.plan.push_str(line);
         self.plan.push('\n');

@@ -84,7 +84,11 @@ fn twelve_processes_on_two_cpus() {
 /// With the hypervisor's debug checks, which stop the machine at the first thing that cannot be.
 #[test]
 fn a_debug_build_on_two_cpus() {
-    let built = build_hypervisor(&Options { debug: true }).expect("the hypervisor");
+    let built = build_hypervisor(&Options {
+        debug: true,
+        ..Options::default()
+    })
+    .expect("the hypervisor");
     let mut boot = machine(Host::Rexen);
     boot.hypervisor = built.xen;
     stress(boot, 20, true);
