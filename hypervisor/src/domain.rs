@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU16, Ordering::SeqCst};
 
 use rexen_abi::errno::Errno;
-use rexen_core::domain::{Domain, DomainPolicy, DomainSpec, Parts, SavedContext, Vcpu};
+use rexen_core::domain::{Domain, DomainPolicy, DomainSpec, Parts, SavedContext, Vcpu, room_for};
 use rexen_core::hypercall::{self, Machine};
 use rexen_core::policy::CpuPolicies;
 use rexen_core::policy::cpuid::{Extent, HostCpuid, TscView};
@@ -29,8 +29,6 @@ use crate::{console, timer};
 static DOMAINS: RwLock<Vec<Arc<Domain>>> = RwLock::new(Vec::new());
 /// Where the search for a free number begins: numbers are not used again soon.
 static NEXT_ID: AtomicU16 = AtomicU16::new(1);
-/// Bytes that must be free beyond those of an allocation that cannot fail.
-const HEADROOM: usize = 16 << 10;
 
 /// The first domain of which `is_it` holds.
 pub fn find(is_it: impl Fn(&Domain) -> bool) -> Option<Arc<Domain>> {
@@ -50,9 +48,14 @@ pub fn next(from: DomId) -> Option<Arc<Domain>> {
     later.min_by_key(|d| d.id).cloned()
 }
 
-/// All domains.
+/// All domains, for debugging; none if there is no memory for the list.
 pub fn all() -> Vec<Arc<Domain>> {
-    DOMAINS.read().clone()
+    let domains = DOMAINS.read();
+    let mut all = Vec::new();
+    if all.try_reserve_exact(domains.len()).is_ok() {
+        all.extend(domains.iter().cloned());
+    }
+    all
 }
 
 /// As [`Machine::create_domain`].
@@ -200,17 +203,6 @@ fn vcpu(dom: DomId, id: VcpuId) -> Result<Vcpu, Errno> {
     let vcpu = Vcpu::new(dom, id, sched, Runstate::new(HW.now()));
     vcpu.cr4.store(cr::CR4_FIXED, SeqCst);
     Ok(vcpu)
-}
-
-/// Whether `bytes` can be allocated. Where an allocation cannot be refused, this is asked before; others take little in
-/// between.
-fn room_for(bytes: usize) -> Result<(), Errno> {
-    let mut probe: Vec<u8> = Vec::new();
-    probe
-        .try_reserve_exact(bytes + HEADROOM)
-        .map_err(|_| Errno::ENOMEM)?;
-    core::hint::black_box(&probe);
-    Ok(())
 }
 
 struct Cpuid;

@@ -35,6 +35,9 @@ impl Default for FpuArea {
     }
 }
 
+/// XCR0 of a new vcpu: x87 and SSE.
+const BASE_XCR0: u64 = 3;
+
 /// Everything that a context switch saves and loads, beyond what [`super::Vcpu`] always holds.
 pub struct SavedContext {
     /// General registers and selectors.
@@ -53,6 +56,17 @@ pub struct SavedContext {
     pub xcr0: u64,
 }
 
+impl SavedContext {
+    /// Makes it as new. It allocates nothing: a guest can ask for it when there is no memory.
+    pub fn reset(&mut self) {
+        *self.fpu = FpuArea::new();
+        self.regs = CpuUserRegs::default();
+        self.in_kernel = true;
+        (self.fs_base, self.gs_base_kernel, self.gs_base_user) = (0, 0, 0);
+        self.xcr0 = BASE_XCR0;
+    }
+}
+
 impl Default for SavedContext {
     fn default() -> Self {
         SavedContext {
@@ -62,7 +76,7 @@ impl Default for SavedContext {
             gs_base_kernel: 0,
             gs_base_user: 0,
             fpu: Box::new(FpuArea::new()),
-            xcr0: 3,
+            xcr0: BASE_XCR0,
         }
     }
 }

@@ -14,6 +14,24 @@ use crate::pvmmu::MmState;
 use crate::sync::Mutex;
 use crate::units::{DomId, Mfn};
 
+/// Bytes that must be free beyond those of an allocation that cannot be refused.
+const HEADROOM: usize = 16 << 10;
+
+/// Whether `bytes` can be allocated.
+///
+/// Where an allocation cannot be refused (`Arc::new`), this is asked right before; others take little in between.
+///
+/// # Errors
+/// ENOMEM.
+pub fn room_for(bytes: usize) -> Result<(), Errno> {
+    let mut probe: Vec<u8> = Vec::new();
+    probe
+        .try_reserve_exact(bytes + HEADROOM)
+        .map_err(|_| Errno::ENOMEM)?;
+    core::hint::black_box(&probe);
+    Ok(())
+}
+
 /// What a domain shall be. Everything in it is within bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DomainSpec {

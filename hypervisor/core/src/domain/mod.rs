@@ -15,7 +15,7 @@ mod watchdog;
 
 pub use context::{FpuArea, SavedContext};
 pub use control::{ControlState, Ranges};
-pub use create::{DomainSpec, Parts};
+pub use create::{DomainSpec, Parts, room_for};
 pub use life::{Life, Stage, Step, Teardown};
 pub use policy::{DomainPolicy, Limits, PolicyCell, Settled};
 pub use vcpu::{Callback, Callbacks, Gdt, Ldt, PortBitmapPlace, TrapSlot, Vcpu, VcpuFlags};

@@ -1,6 +1,5 @@
 //! Giving a vcpu its registers, and looking at them (`public/arch-x86/xen.h`, vcpu_guest_context).
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::mem::offset_of;
 use core::sync::atomic::{
@@ -16,7 +15,7 @@ use super::args::{canonical, frame_or_none, low16, ring3};
 use super::callbacks::{set, set_trap};
 use super::mmu_update::MmuOrErrno;
 use super::set_gdt::{hold_gdt, read_gdt, release_gdt};
-use crate::domain::{Domain, FpuArea, Gdt, Ldt, SavedContext, Vcpu, VcpuFlags};
+use crate::domain::{Domain, FpuArea, Gdt, Ldt, Vcpu, VcpuFlags};
 use crate::hypercall::Machine;
 use crate::hypercall::teardown::end_vcpu;
 use crate::policy::cr::write_cr4;
@@ -131,19 +130,14 @@ pub(super) fn set_context<M: Machine>(
         return Err(Errno::EINVAL.into());
     }
     let limits = domain.policy.now().limits;
-    let mut fpu = Box::new(FpuArea::new());
-    if flags & VGCF_I387_VALID != 0 {
-        set_legacy_fpu(&mut fpu, &member!(image, fpu_ctxt));
-    }
-    let saved = SavedContext {
-        regs: clean(regs),
-        in_kernel,
-        fs_base: canonical(member!(image, fs_base))?,
-        gs_base_kernel: canonical(member!(image, gs_base_kernel))?,
-        gs_base_user: canonical(member!(image, gs_base_user))?,
-        fpu,
-        ..SavedContext::default()
+    let fpu: Option<[u8; 512]> = if flags & VGCF_I387_VALID != 0 {
+        Some(member!(image, fpu_ctxt))
+    } else {
+        None
     };
+    let fs_base = canonical(member!(image, fs_base))?;
+    let gs_base_kernel = canonical(member!(image, gs_base_kernel))?;
+    let gs_base_user = canonical(member!(image, gs_base_user))?;
     let cr4 = write_cr4(limits.cr4_changeable, ctrlreg[4]);
     let debug = debug_registers(member!(image, debugreg), cr4 & CR4_DE != 0)?;
     let ldt = ldt(member!(image, ldt_base), member!(image, ldt_ents))?;
@@ -166,12 +160,22 @@ pub(super) fn set_context<M: Machine>(
         .store((regs.rflags >> RFLAGS_IOPL_SHIFT & 3) as u8, Relaxed);
     vcpu.ts.store(ctrlreg[0] & CR0_TS != 0, Relaxed);
     vcpu.cr4.store(cr4, Relaxed);
-    vcpu.xcr0.store(saved.xcr0, Relaxed);
     vcpu.debug_active.store(debug.is_active(), Relaxed);
     *vcpu.debug.lock() = debug;
     let old_gdt = core::mem::replace(&mut *vcpu.gdt.lock(), gdt);
     let old_ldt = core::mem::replace(&mut *vcpu.ldt.lock(), ldt);
-    *vcpu.saved.lock() = saved;
+    {
+        let mut saved = vcpu.saved.lock();
+        saved.reset();
+        saved.regs = clean(regs);
+        saved.in_kernel = in_kernel;
+        (saved.fs_base, saved.gs_base_kernel) = (fs_base, gs_base_kernel);
+        saved.gs_base_user = gs_base_user;
+        if let Some(fpu) = &fpu {
+            set_legacy_fpu(&mut saved.fpu, fpu);
+        }
+        vcpu.xcr0.store(saved.xcr0, Relaxed);
+    }
     release_descriptors(m, domain, &old_gdt, &old_ldt);
     Ok(ContextFlags(flags))
 }
@@ -209,7 +213,7 @@ pub(super) fn reset<M: Machine>(m: &M, domain: &Domain, vcpu: &Vcpu) -> Result<(
     }
     *vcpu.debug.lock() = DebugRegisters::default();
     vcpu.debug_active.store(false, Relaxed);
-    *vcpu.saved.lock() = SavedContext::default();
+    vcpu.saved.lock().reset();
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use rexen_abi::domctl::*;
 use rexen_abi::errno::Errno;
 
 use super::Op;
-use crate::domain::Ranges;
+use crate::domain::{Domain, DomainPolicy, Ranges, room_for};
 use crate::evtchn::Virq;
 use crate::hypercall::handlers::args::element;
 use crate::hypercall::handlers::cpu_policy::{self, MAX_LEAVES, MAX_MSRS};
@@ -178,7 +178,7 @@ pub(super) fn set_tsc<M: Machine>(call: &Call<'_, M>, op: &Op) -> Result<(), Err
         incarnation: arg.incarnation,
         ..policy.limits.tsc
     };
-    domain.policy.change(policy).map_err(|_| Errno::EEXIST)
+    change_policy(&domain, policy)
 }
 
 /// `XEN_DOMCTL_get_cpu_policy`.
@@ -228,8 +228,10 @@ pub(super) fn set_cpu_policy<M: Machine>(call: &Call<'_, M>, op: &Op) -> Result<
         }
     }
     cpuid.finish(max);
-    domain
-        .policy
-        .change(old.with_cpuid(cpuid))
-        .map_err(|_| Errno::EEXIST)
+    change_policy(&domain, old.with_cpuid(cpuid))
+}
+
+fn change_policy(domain: &Domain, policy: DomainPolicy) -> Result<(), Errno> {
+    room_for(size_of::<DomainPolicy>())?;
+    domain.policy.change(policy).map_err(|_| Errno::EEXIST)
 }
