@@ -41,7 +41,7 @@ impl Ring {
     /// after each, and keeps no page; Xen's heap is its own affair.
     pub fn round(mut self, line: &str) -> Self {
         self.plan.push_str(match self.host {
-            Host::Xen => "slack=64 ",
+            Host::Xen => "slack=128 ",
             Host::Rexen | Host::RexenDebug | Host::RexenMeasured => "recount ",
         });
         self.plan.push_str(line);
@@ -174,7 +174,7 @@ fn images(plan: &str) -> BTreeSet<&str> {
 /// The hostile guests, a class of attack each, in rings of one boot: the rounds of each ring.
 ///
 /// What each does is in its head (tests/guests/domu). They run on Debian's Xen too, and are harmless to it.
-pub const HOSTILE: [(&str, &[&str]); 4] = [
+pub const HOSTILE: [(&str, &[&str]); 5] = [
     (
         "frames",
         &[
@@ -189,7 +189,8 @@ pub const HOSTILE: [(&str, &[&str]); 4] = [
     (
         "domains",
         &[
-            ": granter image=hostile_grants vcpus=2 role=grant : mapper image=hostile_grants vcpus=2 role=map",
+            ": granter image=hostile_grants vcpus=2 role=grant other=1 \
+             : mapper image=hostile_grants vcpus=2 role=map other=0",
             ": hostile_grant_versions",
             ": hostile_events",
             ": hostile_domains",
@@ -219,6 +220,20 @@ pub const HOSTILE: [(&str, &[&str]); 4] = [
             ": hostile_hypervisor_memory",
         ],
     ),
+    // Guests that are destroyed wherever they are: granter first, mapper first, in the middle of whatever takes long.
+    (
+        "dying",
+        &[
+            "repeat=10 : granter image=hostile_grants vcpus=2 role=grant other=1 background \
+             : mapper image=hostile_grants vcpus=2 role=map other=0 background : tiny linger=100",
+            "repeat=10 : mapper image=hostile_grants vcpus=2 role=map other=1 background \
+             : granter image=hostile_grants vcpus=2 role=grant other=0 background : tiny linger=100",
+            "repeat=6 : hostile_slow_tables pages=2048 background : tiny linger=300",
+            "repeat=6 : hostile_refcounts pages=2048 background : tiny linger=100",
+            "repeat=6 : hostile_vcpus vcpus=4 background : tiny linger=300",
+            "repeat=6 : hostile_stale_tlb vcpus=2 background : hostile_memory background : tiny linger=100",
+        ],
+    ),
 ];
 
 /// Runs one ring of [`HOSTILE`] and demands that all goes well.
@@ -238,7 +253,7 @@ pub fn demand_hostile(host: Host, ring: &str) {
 #[macro_export]
 macro_rules! hostile_tests {
     ($host:expr) => {
-        $crate::hostile_tests! { $host; frames domains processor calls }
+        $crate::hostile_tests! { $host; frames domains processor calls dying }
     };
     ($host:expr; $($ring:ident)+) => {
         $(

@@ -34,10 +34,15 @@ fn main() {
     }
 }
 
+/// The other domain of the two, by its place in the round.
+fn other() -> u16 {
+    entry::peer(entry::option("other").unwrap_or(0) as usize)
+}
+
 // The granter.
 
 fn granter() {
-    let mapper = u64::from(entry::peer(1));
+    let mapper = u64::from(other());
     let mut frame = u64::MAX;
     let mut setup = [abi::DOMID_SELF | 1 << 32, 0, hypercall::pointer(&mut frame)];
     check_eq!(
@@ -202,7 +207,7 @@ extern "C" fn second(window: u64) {
 }
 
 fn mapper() {
-    GRANTER.store(u64::from(entry::peer(0)), SeqCst);
+    GRANTER.store(u64::from(other()), SeqCst);
     let [control, one, two, other] = core::array::from_fn(|_| memory::new_page());
     for page in [control, one, two, other] {
         memory::unmap(page);

@@ -1,10 +1,11 @@
 //! Behaviour: how a domU starts (pv-abi 1.5, 1.6, as the toolstack lays it out), and how it ends.
-//! Trigger: the warden creates it.
+//! Trigger: the warden creates it. With `linger=` it stays for a random time of up to so many milliseconds: its end is when
+//! the warden destroys the round's guests in the background, wherever they are.
 //! Expectation: start_info, p2m, tables and registers as for domain 0, but for the privileges; it can print, and power off.
 #![no_std]
 #![no_main]
 
-use rexen_guests::{abi, check, check_eq, entry, event, guest, memory};
+use rexen_guests::{abi, check, check_eq, clock, entry, event, guest, hypercall, memory};
 
 guest!("tiny", main);
 
@@ -33,4 +34,16 @@ fn main() {
     check_eq!(memory::read(spare), 0, "a page behind the boot stack");
     memory::write(spare, 1);
     check_eq!(event::upcall_mask(), 1, "no events yet");
+    if let Some(milliseconds) = entry::option("linger") {
+        linger(milliseconds);
+    }
+}
+
+fn linger(most_ms: u64) {
+    let start = clock::now();
+    let random = start.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    let end = start + (most_ms * 1_000_000 * random >> 32);
+    while clock::now() < end {
+        hypercall::call(abi::SCHED_OP, [abi::SCHEDOP_YIELD, 0]);
+    }
 }

@@ -317,7 +317,7 @@ impl Domain {
         }
     }
 
-    /// Destroys it, and waits until it is gone.
+    /// Destroys it. It is gone when nobody maps its pages any more.
     pub fn destroy(&self) -> Result<(), Failure> {
         if self.port != 0 {
             need("closing its console's port", event::close(self.port))?;
@@ -329,6 +329,11 @@ impl Domain {
             self.id,
             &mut 0u64,
         )?;
+        Ok(())
+    }
+
+    /// Waits until it is gone.
+    pub fn await_end(&self) -> Result<(), Failure> {
         let end = clock::now() + PATIENCE_NS;
         while self.state() != State::Gone {
             if clock::now() > end {

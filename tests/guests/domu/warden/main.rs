@@ -129,13 +129,16 @@ impl Warden {
         let made = clock::now();
         self.watch(&mut domains, round.timeout_ms, is_quiet);
         let ran = clock::now();
-        for domain in domains.iter().flatten() {
-            if let Err((call, result)) = domain.destroy() {
-                check!(
-                    false,
-                    "destroying {}: {call} gives {result}",
-                    domain.guest.name
-                );
+        // All of them first: one may still map pages of another.
+        for step in [Domain::destroy, Domain::await_end] {
+            for domain in domains.iter().flatten() {
+                if let Err((call, result)) = step(domain) {
+                    check!(
+                        false,
+                        "destroying {}: {call} gives {result}",
+                        domain.guest.name
+                    );
+                }
             }
         }
         if !is_quiet {
