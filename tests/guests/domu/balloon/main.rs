@@ -55,7 +55,7 @@ fn expect(place: u64, got: u64, wanted: u64) {
 }
 
 fn mark(page: u64) -> u64 {
-    MARK | entry::option("tag").unwrap_or(0) << 40 | page / memory::PAGE
+    MARK | entry::option("tag").unwrap_or(0) << 40 | (page / memory::PAGE)
 }
 
 fn change(pages: &[u64; BATCH], is_secret: bool) {
@@ -84,7 +84,7 @@ fn change(pages: &[u64; BATCH], is_secret: bool) {
         let m2p = smp::read(abi::MACH2PHYS_VIRT_START + mfn * 8);
         expect(4, m2p.unwrap_or(u64::MAX), pfn);
         memory::write(entry::start_info().mfn_list + pfn * 8, mfn);
-        let mapped = hypercall::update_va_mapping(*page, mfn * memory::PAGE | 7);
+        let mapped = hypercall::update_va_mapping(*page, (mfn * memory::PAGE) | 7);
         expect(5, mapped as u64, 0);
         for at in (0..memory::PAGE).step_by(STRIDE) {
             let found = smp::read(page + at).unwrap_or(u64::MAX);

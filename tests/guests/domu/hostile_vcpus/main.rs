@@ -37,7 +37,7 @@ extern "C" fn work(given: u64) {
             op(UP, other, 0);
         }
         // Itself, now and then: vcpu 0 wakes it.
-        if RUNS[number as usize].load(SeqCst) % 64 == 0 {
+        if RUNS[number as usize].load(SeqCst).is_multiple_of(64) {
             op(DOWN, number, 0);
         }
     }
