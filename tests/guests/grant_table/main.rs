@@ -350,7 +350,7 @@ fn unmap_and_replace(page: u64) {
     check_eq!(memory::read(window), 0x2222, "the other page");
     check_eq!(memory::pte_of(other), 0, "where it was");
     check_eq!(
-        memory::pte_of(window) / 4096 & 0xff_ffff_ffff,
+        (memory::pte_of(window) / 4096) & 0xff_ffff_ffff,
         own,
         "its frame"
     );

@@ -42,7 +42,7 @@ fn main() {
 fn linger(most_ms: u64) {
     let start = clock::now();
     let random = start.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-    let end = start + (most_ms * 1_000_000 * random >> 32);
+    let end = start + ((most_ms * 1_000_000 * random) >> 32);
     while clock::now() < end {
         hypercall::call(abi::SCHED_OP, [abi::SCHEDOP_YIELD, 0]);
     }
