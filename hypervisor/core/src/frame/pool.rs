@@ -4,7 +4,7 @@
 //! Never more frames are claimed than are free. Who has no claim gets only the frames beyond all claims; who has one, those
 //! and its own. Nothing here is ever promised twice.
 
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use super::buddy::{Buddy, Dirty};
 use super::word::FrameError;
@@ -12,12 +12,16 @@ use crate::units::Mfn;
 
 /// The frames set aside for one domain. It changes only under the pool's lock.
 #[derive(Debug, Default)]
-pub struct Claim(AtomicU64);
+pub struct Claim {
+    left: AtomicU64,
+    /// Not ended by the toolstack, even if nothing is left.
+    is_open: AtomicBool,
+}
 
 impl Claim {
     /// How many frames are set aside still.
     pub fn pages(&self) -> u64 {
-        self.0.load(Relaxed)
+        self.left.load(Relaxed)
     }
 }
 
@@ -104,7 +108,7 @@ impl<'a> Pool<'a> {
         let mfn = self.buddy.alloc(order, max_address_bits)?;
         let claimed = count.min(own);
         if let Some(claim) = claim {
-            claim.0.store(own - claimed, Relaxed);
+            claim.left.store(own - claimed, Relaxed);
             self.claimed -= claimed;
         }
         Some(Block {
@@ -148,8 +152,8 @@ impl<'a> Pool<'a> {
     /// `Bug`: see [`Buddy::put_back`].
     pub fn put_back(&mut self, block: Block, claim: Option<&Claim>) -> Result<(), FrameError> {
         self.buddy.put_back(block.mfn, block.order)?;
-        if let Some(claim) = claim {
-            claim.0.fetch_add(block.claimed, Relaxed);
+        if let Some(claim) = claim.filter(|claim| claim.is_open.load(Relaxed)) {
+            claim.left.fetch_add(block.claimed, Relaxed);
             self.claimed += block.claimed;
         }
         Ok(())
@@ -194,7 +198,8 @@ impl<'a> Pool<'a> {
         max_pages: u64,
     ) -> Result<(), ClaimError> {
         if pages == 0 {
-            self.claimed -= claim.0.swap(0, Relaxed);
+            claim.is_open.store(false, Relaxed);
+            self.claimed -= claim.left.swap(0, Relaxed);
             return Ok(());
         }
         if claim.pages() != 0 || pages <= tot_pages || pages > max_pages {
@@ -204,7 +209,8 @@ impl<'a> Pool<'a> {
         if more > self.figures().free.saturating_sub(self.claimed) {
             return Err(ClaimError::NoMemory);
         }
-        claim.0.store(more, Relaxed);
+        claim.left.store(more, Relaxed);
+        claim.is_open.store(true, Relaxed);
         self.claimed += more;
         Ok(())
     }

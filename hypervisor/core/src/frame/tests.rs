@@ -556,6 +556,22 @@ fn a_run_takes_only_its_frames_and_gives_them_back() {
     assert_eq!(pool.alloc_run(u64::MAX, 0), None);
 }
 
+#[test]
+fn what_is_put_back_is_claimed_again_only_while_the_claim_stands() {
+    let m = Machine::new(80, 80);
+    let mut pool = Pool::new(m.buddy(16));
+    let claim = Claim::default();
+    pool.claim(&claim, 4, 0, 100).unwrap();
+    let block = pool.alloc(2, 64, Some(&claim)).unwrap();
+    assert_eq!(claim.pages(), 0);
+    pool.put_back(block, Some(&claim)).unwrap();
+    assert_eq!((claim.pages(), pool.figures().claimed), (4, 4));
+    let block = pool.alloc(2, 64, Some(&claim)).unwrap();
+    pool.claim(&claim, 0, 0, 100).unwrap();
+    pool.put_back(block, Some(&claim)).unwrap();
+    assert_eq!((claim.pages(), pool.figures().claimed), (0, 0));
+}
+
 /// What is done to the allocator.
 #[derive(Clone, Debug)]
 enum Step {
