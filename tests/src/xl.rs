@@ -91,7 +91,11 @@ impl Kit {
                 &dir.join("spin"),
             )?;
             let mut root = domain0(&kernel, &busybox, &packages, &sources.join("dom0"), guest)?;
-            root.file("/usr/bin/on-tty", 0o755, on_tty);
+            for tool in ["on-tty", "free-pages"] {
+                let source = sources.join(format!("dom0/{tool}.c"));
+                let program = compiled(&["-static"], &source, &dir.join(tool))?;
+                root.file(&format!("/usr/bin/{tool}"), 0o755, program);
+            }
             root.file("/xl/spin", 0o644, spin);
             let root = root.finish()?;
             write(&dir.join("dom0.gz"), gzip(&root)?)

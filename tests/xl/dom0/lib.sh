@@ -74,8 +74,6 @@ listed() { timeout 20 xl list "$1" 2> /dev/null | awk -v f="$2" 'NR == 2 { print
 in_state() { case $(listed "$1" 5) in *"$2"*) ;; *) return 1 ;; esac; }
 gone() { ! timeout 20 xl list "$1" > /dev/null 2>&1; }
 nr_domains() { timeout 20 xl list | tail -n +2 | wc -l; }
-# The machine's free memory in KiB, to the page.
-free_kib() { timeout 30 xentop -b -i 1 | sed -n 's/.* \([0-9]*\)k free.*/\1/p' | head -n 1; }
 
 # console_open NAME: `xl console` with its input on file descriptor 8, its output in /tmp/console.
 console_open() {

@@ -1,6 +1,6 @@
 # What an administrator does with xl, once each, on one guest after the other. Sourced by init.
 
-free_before=$(free_kib)
+free_before=$(free-pages)
 domains_before=$(nr_domains)
 
 # --- the machine ---
@@ -164,9 +164,9 @@ check destroy-running "domains=$(nr_domains)"
 console_close
 
 # --- nothing is left ---
-as_before() { [ "$(nr_domains)" = "$domains_before" ] && [ "$(free_kib)" = "$free_before" ]; }
+as_before() { [ -n "$free_before" ] && [ "$(nr_domains)" = "$domains_before" ] && [ "$(free-pages)" = "$free_before" ]; }
 await 150 as_before
-check nothing-left "domains=$domains_before..$(nr_domains) free=$free_before..$(free_kib)k"
+check nothing-left "domains=$domains_before..$(nr_domains) free-pages=$free_before..$(free-pages)"
 [ -z "$(losetup -a)" ] && [ -z "$(ls /sys/class/net | grep vif)" ]
 check no-backends-left "$(losetup -a) $(ls /sys/class/net)"
 finish

@@ -409,11 +409,13 @@ impl EventChannels {
     /// Tells what `port` is.
     ///
     /// # Errors
-    /// `BadPort` (EINVAL): 0, or beyond the limit. A closed port is no error.
+    /// `BadPort` (EINVAL): beyond the limit, or beyond the chunks that have ever held an open port, which is where the
+    /// toolstack's `lsevtchn` stops to ask. A closed port is no error, and port 0 is always one.
     /// # Source
     /// `public/event_channel.h`, EVTCHNOP_status.
     pub fn status(&self, port: EvtchnPort) -> Result<PortStatus, EvtchnError> {
-        if port.0 == 0 || port.0 >= self.port_limit() {
+        let is_there = (port.0 as usize) < CHUNK || self.slot(port).is_some();
+        if port.0 >= self.port_limit() || !is_there {
             return Err(EvtchnError::BadPort);
         }
         let word = self.word(port);

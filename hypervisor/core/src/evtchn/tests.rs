@@ -47,12 +47,12 @@ fn take(ram: &Ram, channels: &EventChannels, guest: &mut Guest, vcpu: VcpuId) ->
 }
 
 #[test]
-fn port_0_is_never_given_out_and_never_valid() {
+fn port_0_is_never_given_out_and_always_closed() {
     let ram = Ram::new(1);
     let channels = domain(&ram, 1, 1023);
     assert_eq!(channels.alloc_unbound(&ram, DomId(0)), Ok(EvtchnPort(1)));
     let zero = EvtchnPort(0);
-    assert_eq!(channels.status(zero), Err(EvtchnError::BadPort));
+    assert_eq!(channels.status(zero).unwrap().state, PortState::Closed);
     assert_eq!(
         channels.close(&ram, &Nobody, zero),
         Err(EvtchnError::BadPort)
@@ -95,6 +95,19 @@ fn two_level_domain_has_4095_ports_however_many_it_may_have() {
         u64::MAX,
         "the mask follows the last pending word"
     );
+}
+
+#[test]
+fn status_ends_where_no_port_was_ever_open() {
+    let ram = Ram::new(1);
+    let channels = domain(&ram, 1, 1023);
+    assert!(channels.status(EvtchnPort(255)).is_ok());
+    assert!(channels.status(EvtchnPort(256)).is_err());
+    for _ in 0..256 {
+        channels.bind_ipi(&ram, V0).unwrap();
+    }
+    assert!(channels.status(EvtchnPort(511)).is_ok());
+    assert!(channels.status(EvtchnPort(512)).is_err());
 }
 
 #[test]
