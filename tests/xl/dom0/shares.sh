@@ -63,6 +63,7 @@ clocks_of() {
     console_close
     echo "$wall $mono $unsure"
 }
+# Early in their boot kernels count ticks, and lose some on a loaded machine: they start seconds apart, not years.
 near_us() {
     limit=$1
     shift
@@ -70,7 +71,7 @@ near_us() {
 }
 clocks_a=$(clocks_of a)
 clocks_b=$(clocks_of b)
-[ "${clocks_a##* }" -lt 500000 ] && [ "${clocks_b##* }" -lt 500000 ] && near_us 3000000 ${clocks_a%% *} ${clocks_b%% *}
+[ "${clocks_a##* }" -lt 500000 ] && [ "${clocks_b##* }" -lt 500000 ] && near_us 60000000 ${clocks_a%% *} ${clocks_b%% *}
 check clocks-before "a: $clocks_a b: $clocks_b (wall, monotonic, unsure; us)"
 
 # --- everyone computes ---
@@ -85,6 +86,14 @@ console_close
 (while :; do :; done) & hog2=$!
 # Tenths of seconds that domain 0, a and b have run.
 cpu_times() { x list | awk '{ t[$1] = $6 } END { printf "%d %d %d\n", t["Domain-0"] * 10, t["a"] * 10, t["b"] * 10 }'; }
+# snapshot: what `cpu_times` says in `ran`, and when, in `when`: about the middle of the time that asking takes.
+snapshot() {
+    when=$EPOCHREALTIME
+    ran=$(cpu_times)
+    when=$(echo "$when $EPOCHREALTIME" | awk '{ printf "%.3f", ($1 + $2) / 2 }')
+}
+# since FROM: seconds until `when`.
+since() { echo "$when $1" | awk '{ printf "%.2f", $1 - $2 }'; }
 # shares BEFORE AFTER SECONDS: each part in thousandths of what it should be, and all of them of all CPU time.
 shares() {
     echo $1 $2 $3 | awk -v w="$weight_dom0 $weight_a $weight_b" '{
@@ -100,15 +109,14 @@ near() {
     for part in "$@"; do [ "$part" -ge $((1000 - limit)) ] && [ "$part" -le $((1000 + limit)) ] || return 1; done
 }
 sleep 3 # for what was uneven before
-began=$(cpu_times)
-from=$EPOCHREALTIME
+snapshot
+began=$ran from=$when
 sleep "$seconds"
-ended=$(cpu_times)
-to=$EPOCHREALTIME
-took=$(echo "$to $from" | awk '{ printf "%.2f", $1 - $2 }')
-set -- $(shares "$began" "$ended" "$took")
+snapshot
+took=$(since "$from")
+set -- $(shares "$began" "$ran" "$took")
 near 50 "$1" "$2" "$3"
-check shares "dom0=$1 a=$2 b=$3 per mille of what weights ask for; tenths of seconds: $began to $ended in $took s"
+check shares "dom0=$1 a=$2 b=$3 per mille of what weights ask for; tenths of seconds: $began to $ran in $took s"
 near 50 "$4"
 check all-time-is-somebodys "sum=$4 per mille of two CPUs"
 
@@ -116,9 +124,9 @@ check all-time-is-somebodys "sum=$4 per mille of two CPUs"
 x vcpu-pin a all 1
 sleep 1
 pinned=0 elsewhere=0
-began=$(cpu_times)
-from=$EPOCHREALTIME
-while [ $((pinned + elsewhere)) -lt 40 ]; do
+snapshot
+began=$ran from=$when
+while [ $((pinned + elsewhere)) -lt 20 ]; do
     x vcpu-list a > /tmp/vcpus || break
     # Name ID VCPU CPU State Time(s) Affinity; CPU is `-` for a vcpu that is down.
     if [ "$(awk 'NR > 1 && $4 == 1 { n++ } END { print n + 0 }' /tmp/vcpus)" = 2 ]; then
@@ -128,11 +136,11 @@ while [ $((pinned + elsewhere)) -lt 40 ]; do
     fi
     usleep 200000
 done
-ended=$(cpu_times)
-[ $pinned = 40 ]
+snapshot
+[ $pinned = 20 ]
 check pinned-stays "seen on CPU 1: $pinned times, elsewhere: $elsewhere; $(tail -n 1 /tmp/vcpus)"
-took=$(echo "$EPOCHREALTIME $from" | awk '{ printf "%.2f", $1 - $2 }')
-set -- $(shares "$began" "$ended" "$took")
+took=$(since "$from")
+set -- $(shares "$began" "$ran" "$took")
 near 100 "$1" "$2" "$3"
 check pinned-has-its-share "dom0=$1 a=$2 b=$3 per mille of what weights ask for, in $took s"
 x vcpu-pin a all all

@@ -17,7 +17,8 @@
 //!   behind that, and no vcpu is ahead of it by more than that time of its own running.
 //! - A vcpu that keeps its CPU all the time stays within that of the first in the queue.
 //!
-//! So who was kept back or had it easy for an hour pays or gains for a tenth of a second, not for an hour.
+//! So who was kept back or had it easy for an hour pays or gains for half a second, not for an hour. It is no less, because
+//! a machine below this one may take a CPU away for a while, which looks like a long run and has to be charged.
 //!
 //! One lock holds everything. Calls are short and rare next to everything else, and with one lock a vcpu cannot be in two
 //! places. Only yielding looks first, without the lock, whether anyone waits.
@@ -42,8 +43,8 @@ use state::State;
 pub(super) const TURN_NS: u64 = 5_000_000;
 /// What the rate limit is at first.
 pub(super) const RATE_LIMIT_NS: u64 = 500_000;
-/// How much running lies between what is compared, at most.
-pub(super) const LAG_NS: u64 = 100_000_000;
+/// How much running lies between what is compared, at most: more than a CPU is away for, in a machine of someone else's.
+pub(super) const LAG_NS: u64 = 500_000_000;
 /// The longest that may be set for turn, rate limit and warp.
 const LONGEST_NS: u64 = 1_000_000_000;
 

@@ -24,6 +24,11 @@ pub struct Machine {
     /// How long each CPU had nothing to do.
     pub idle: Vec<u64>,
     pub switches: u64,
+    /// Until when each CPU does not come to answer, as if the machine below had taken it away. Its vcpu seems to run on.
+    pub stolen_until: Vec<u64>,
+    /// Steals from CPUs by chance: at most for so long.
+    pub steal: Option<u64>,
+    seed: u64,
 }
 
 pub struct Vcpu {
@@ -68,6 +73,9 @@ impl Machine {
             vcpus: Vec::new(),
             idle: vec![0; cpus],
             switches: 0,
+            stolen_until: vec![0; cpus],
+            steal: None,
+            seed: 1,
         }
     }
 
@@ -238,7 +246,8 @@ impl Machine {
     pub fn pass(&mut self, ns: u64) {
         let end = self.now + ns;
         loop {
-            let timers = self.until.iter().flatten().copied();
+            let timers = self.until.iter().zip(&self.stolen_until);
+            let timers = timers.filter_map(|(until, stolen)| Some((*until)?.max(*stolen)));
             let wakings = self.vcpus.iter().map(|v| v.wakes_at);
             let sleeping = self
                 .running
@@ -252,7 +261,9 @@ impl Machine {
             self.now = step_to;
             let mut done = true;
             for cpu in 0..self.nr_cpus() {
-                if self.until[cpu as usize].is_some_and(|until| until <= self.now) {
+                let is_here = self.stolen_until[cpu as usize] <= self.now;
+                if is_here && self.until[cpu as usize].is_some_and(|until| until <= self.now) {
+                    self.maybe_steal(cpu);
                     self.ask(cpu);
                     done = false;
                 }
@@ -275,6 +286,19 @@ impl Machine {
             if done && step_to == end {
                 return;
             }
+        }
+    }
+
+    /// Takes a CPU away after one in eight of its timers.
+    fn maybe_steal(&mut self, cpu: u32) {
+        let Some(longest) = self.steal else { return };
+        self.seed = self
+            .seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let random = self.seed >> 33;
+        if random % 8 == 0 {
+            self.stolen_until[cpu as usize] = self.now + random / 8 * 16 % longest;
         }
     }
 
