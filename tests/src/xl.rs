@@ -14,9 +14,10 @@ use rexen_installer::debian_set::{UnpackedSet, fetch_set};
 use rexen_installer::initramfs::add_modules;
 use rexen_installer::lock::Role;
 use rexen_installer::{
-    Consent, Flow, Qemu, Result, Run, fetch_debian_kernel, hypervisor::gzip, tree,
+    Consent, Flow, Qemu, Result, Run, SerialLog, fetch_debian_kernel, hypervisor::gzip, tree,
 };
 
+use crate::guest;
 use crate::host::Host;
 use crate::slots::Slot;
 
@@ -237,6 +238,17 @@ pub fn demand(host: Host, script: &str) {
     let path = tree::root().join(format!("tests/xl/dom0/{script}.sh"));
     let text = fs::read_to_string(path).expect("the script can be read");
     judge(&run, &checks_of(&text));
+}
+
+/// Runs the script `costs` where QEMU counts instructions; what it said.
+///
+/// # Panics
+/// As [`demand`], but for checks that fail: they are in what it said.
+pub fn costs(host: Host) -> SerialLog {
+    let kit = Kit::make().expect("domain 0 with Debian's xl");
+    let machine = guest::counted(kit.machine(&host.image(), "xl.run=costs")).timeout(2 * PATIENCE);
+    let _slot = Slot::take();
+    machine.run_until(watch).expect("QEMU runs").log
 }
 
 /// The names of a script's checks. One that never reports has failed.
