@@ -1,6 +1,6 @@
 //! A domain's way from creation to destruction: what the toolstack has done to it.
 
-use core::sync::atomic::{AtomicBool, AtomicU8, Ordering::SeqCst};
+use core::sync::atomic::{AtomicU8, Ordering::SeqCst};
 
 use rexen_abi::errno::Errno;
 
@@ -24,7 +24,6 @@ pub enum Stage {
 /// The state of one domain's life.
 pub struct Life {
     stage: AtomicU8,
-    created: AtomicBool,
     control: Mutex<Control>,
     /// How far its destruction has come. Who destroys it tries this lock, and holds it for one turn.
     pub teardown: Mutex<Teardown>,
@@ -92,11 +91,10 @@ impl Control {
 }
 
 impl Life {
-    /// Of a new domain, which is paused `pauses` times. One that is not paused is as good as created.
+    /// Of a new domain, which is paused `pauses` times.
     pub fn new(pauses: u32) -> Self {
         Life {
             stage: AtomicU8::new(Stage::Alive as u8),
-            created: AtomicBool::new(pauses == 0),
             control: Mutex::new(Control { pauses }),
             teardown: Mutex::default(),
         }
@@ -114,16 +112,6 @@ impl Life {
     /// Goes on to `stage`; never back.
     pub fn advance(&self, stage: Stage) {
         self.stage.fetch_max(stage as u8, SeqCst);
-    }
-
-    /// Whether it has been unpaused once: what may be set of a domain under construction only is fixed then.
-    pub fn is_created(&self) -> bool {
-        self.created.load(SeqCst)
-    }
-
-    /// Ends the construction.
-    pub fn set_created(&self) {
-        self.created.store(true, SeqCst);
     }
 
     /// The lock under which the vcpus are stopped and let go by the toolstack, or by a shutdown.

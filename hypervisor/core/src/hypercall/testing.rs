@@ -200,7 +200,6 @@ impl Fake {
         domain.tot_pages.store(owns.1 - owns.0, SeqCst);
         domain.max_pages.store(100, SeqCst);
         if domain.life.control().unpause() == Ok(true) {
-            domain.life.set_created();
             let unpaused = |vcpu: &Vcpu| vcpu.flags.fetch_and(!VcpuFlags::PAUSED, SeqCst);
             domain.vcpus.iter().for_each(|vcpu| _ = unpaused(vcpu));
         }

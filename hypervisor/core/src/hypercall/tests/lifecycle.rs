@@ -227,16 +227,21 @@ fn pauses_are_counted() {
 }
 
 #[test]
-fn the_first_start_ends_the_construction() {
+fn the_first_start_settles_the_policy() {
     let m = Fake::new();
     create_new(&m);
+    let change = || {
+        let domain = m.dom(NEW);
+        let policy = (*domain.policy.now()).clone();
+        domain.policy.change(policy).is_ok()
+    };
     assert_eq!(plain(&m, XEN_DOMCTL_pausedomain, NEW), 0);
     assert_eq!(plain(&m, XEN_DOMCTL_unpausedomain, NEW), 0);
-    assert!(!m.dom(NEW).life.is_created());
+    assert!(change(), "it was paused twice");
     assert_eq!(plain(&m, XEN_DOMCTL_unpausedomain, NEW), 0);
-    assert!(m.dom(NEW).life.is_created());
+    assert!(!change());
     assert_eq!(plain(&m, XEN_DOMCTL_pausedomain, NEW), 0);
-    assert!(m.dom(NEW).life.is_created());
+    assert!(!change());
 }
 
 /// Binds VIRQ_DOM_EXC of domain 0.

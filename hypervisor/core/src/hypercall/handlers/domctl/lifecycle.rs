@@ -99,7 +99,6 @@ pub(super) fn unpause<M: Machine>(call: &Call<'_, M>, op: &Op) -> Result<(), Err
     let domain = op.domain(call)?;
     let mut control = domain.life.control();
     if control.unpause()? {
-        domain.life.set_created();
         domain.policy.get();
         for vcpu in &domain.vcpus {
             unblock(call.m, vcpu, VcpuFlags::PAUSED);
