@@ -174,7 +174,7 @@ fn images(plan: &str) -> BTreeSet<&str> {
 /// The hostile guests, a class of attack each, in rings of one boot: the rounds of each ring.
 ///
 /// What each does is in its head (tests/guests/domu). They run on Debian's Xen too, and are harmless to it.
-pub const HOSTILE: [(&str, &[&str]); 5] = [
+pub const HOSTILE: [(&str, &[&str]); 6] = [
     (
         "frames",
         &[
@@ -234,6 +234,15 @@ pub const HOSTILE: [(&str, &[&str]); 5] = [
             "repeat=6 : hostile_stale_tlb vcpus=2 background : hostile_memory background : tiny linger=100",
         ],
     ),
+    (
+        "together",
+        &[
+            "timeout=100000 heap=64 : hostile_page_types : hostile_events : hostile_domains : hostile_segments \
+             : hostile_io : hostile_hypervisor_memory : hostile_multicall pages=2048 : hostile_pointers \
+             : hostile_memory : hostile_console : hostile_stale_tlb vcpus=2 : hostile_vcpus vcpus=4 \
+             : hostile_grant_versions : hostile_returns vcpus=2",
+        ],
+    ),
 ];
 
 /// Runs one ring of [`HOSTILE`] and demands that all goes well.
@@ -253,7 +262,7 @@ pub fn demand_hostile(host: Host, ring: &str) {
 #[macro_export]
 macro_rules! hostile_tests {
     ($host:expr) => {
-        $crate::hostile_tests! { $host; frames domains processor calls dying }
+        $crate::hostile_tests! { $host; frames domains processor calls dying together }
     };
     ($host:expr; $($ring:ident)+) => {
         $(

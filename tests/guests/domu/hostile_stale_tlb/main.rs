@@ -5,7 +5,7 @@
 #![no_main]
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use rexen_guests::{abi, check, check_eq, guest, hypercall, memory, smp};
+use rexen_guests::{abi, check, check_eq, clock, guest, hypercall, memory, smp};
 
 guest!("hostile_stale_tlb", main);
 
@@ -15,6 +15,8 @@ static FAULTS: AtomicU64 = AtomicU64::new(0);
 static IS_OVER: AtomicBool = AtomicBool::new(false);
 
 const ROUNDS: u64 = 25;
+/// How long vcpu 1 may have to wait for a CPU when there are many guests.
+const PATIENCE_NS: u64 = 10_000_000_000;
 
 /// What vcpu 1 writes: an entry that is not present, so that the page can be a table.
 const POISON: u64 = 0xfff066;
@@ -35,7 +37,8 @@ extern "C" fn write_without_end(_: u64) {
 /// Waits until vcpu 1 has written some more.
 fn let_it_write() -> bool {
     let start = WRITES.load(SeqCst);
-    for _ in 0..200_000 {
+    let end = clock::now() + PATIENCE_NS;
+    while clock::now() < end {
         if WRITES.load(SeqCst) > start + 20 {
             return true;
         }
