@@ -81,11 +81,6 @@ impl Kit {
         let dir = Cache::open()?.get_or_make("xl-root", &key, |dir| {
             let busybox = read(&busybox)?;
             let guest = guest(&kernel, &busybox, &sources.join("guest"))?;
-            let on_tty = compiled(
-                &["-static"],
-                &sources.join("dom0/on-tty.c"),
-                &dir.join("on-tty"),
-            )?;
             let spin = compiled(
                 &SPIN_FLAGS,
                 &sources.join("guest/spin.S"),

@@ -68,6 +68,13 @@ start_toolstack() {
     dd if=/dev/zero of=/var/disk/empty bs=1M count=0 seek=48 2> /dev/null
 }
 
+# unpack_kernel FILE: the ELF in Debian's bzImage, as xl would unpack it for every guest anew (boot protocol 2.15).
+unpack_kernel() {
+    number() { od -A n -t u4 -j "$1" -N 4 /xl/vmlinuz | tr -d ' '; }
+    sectors=$(od -A n -t u1 -j 497 -N 1 /xl/vmlinuz | tr -d ' ')
+    tail -c +$(((sectors + 1) * 512 + $(number 584) + 1)) /xl/vmlinuz | head -c "$(number 588)" | xz -dc --single-stream > "$1"
+}
+
 domid() { timeout 20 xl domid "$1" 2> /dev/null; }
 # A field of `xl list`: ID Mem VCPUs State Time(s) are 2 to 6.
 listed() { timeout 20 xl list "$1" 2> /dev/null | awk -v f="$2" 'NR == 2 { print $f }'; }
@@ -84,7 +91,7 @@ console_open() {
     await 60 xenstore-exists "/local/domain/$(domid "$1")/console/tty"
     on-tty xl console "$1" < /tmp/keys > /tmp/console &
     console=$!
-    exec 8> /tmp/keys
+    exec 8<> /tmp/keys # to have it open for reading, too, lets nothing block or break if xl console has ended
 }
 
 console_close() {

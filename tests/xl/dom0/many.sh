@@ -39,6 +39,8 @@ await 20 is_as "$before"
 check as-before-cycles "before: $before after: $(world)"
 
 # Each with a disk and a network card, all at work at the same time.
+unpack_kernel /xl/vmlinux
+check unpack-kernel "bytes=$(stat -c %s /xl/vmlinux)"
 clock
 began=$now
 nr=0
@@ -47,6 +49,7 @@ while [ $nr -lt "$guests" ]; do
     truncate -s 4M "/var/disk/g$nr.img"
     cat /xl/guest.cfg - > "/tmp/g$nr.cfg" << END
 name = "g$nr"
+kernel = "/xl/vmlinux"
 extra = "console=hvc0 quiet guest.ip=10.9.1.$nr"
 memory = 112
 maxmem = 112
