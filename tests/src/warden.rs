@@ -338,7 +338,9 @@ mod tests {
         let plan = rounds.copied().collect::<Vec<_>>().join("\n");
         let mut folders = guest::domu_names();
         folders.retain(|name| name.starts_with("hostile_"));
-        assert_eq!(images(&plan), folders.iter().map(String::as_str).collect());
+        let mut run = images(&plan);
+        run.remove("tiny");
+        assert_eq!(run, folders.iter().map(String::as_str).collect());
     }
 
     #[test]
