@@ -26,7 +26,7 @@ fn main() {
     step("mmuext_op", mmuext);
     step("descriptors", descriptors);
     step("tables", tables);
-    step("memory", reservation);
+    reservation();
     step("exchange", exchange);
     step("ports", ports);
     step("grants", grants);
@@ -222,21 +222,25 @@ fn reserve(cmd: u64, nr: u64, order: u64) -> i64 {
 
 /// Memory away and back: single frames, and the largest blocks.
 fn reservation() {
-    for n in 0..2048 {
-        put(n, spare(4096 + n as u64));
-    }
-    check_eq!(reserve(1, 2048, 0), 2048, "frames away");
-    for n in 0..2048 {
-        put(n, 4096 + n as u64);
-    }
-    check_eq!(reserve(6, 2048, 0), 2048, "frames back");
-    for order in [4, 9, 10, 12] {
+    (0..2048).for_each(|n| put(n, spare(4096 + n as u64)));
+    step("decrease", || {
+        check_eq!(reserve(1, 2048, 0), 2048, "frames away");
+    });
+    (0..2048).for_each(|n| put(n, 4096 + n as u64));
+    step("populate", || {
+        check_eq!(reserve(6, 2048, 0), 2048, "frames back");
+    });
+    for (order, names) in [
+        (9, ["populate_order_9", "decrease_order_9"]),
+        (12, ["populate_order_12", "decrease_order_12"]),
+    ] {
         put(0, 4096);
-        let came = reserve(6, 1, order);
-        report::print(format_args!("an extent of order {order}: {came}"));
-        if came == 1 {
+        step(names[0], || {
+            check_eq!(reserve(6, 1, order), 1, "an extent of order {order}");
+        });
+        step(names[1], || {
             check_eq!(reserve(1, 1, order), 1, "order {order} away");
-        }
+        });
     }
 }
 
