@@ -39,7 +39,7 @@ pub fn register_keys() {
     );
 }
 
-fn each(f: impl Fn(&Domain, &Vcpu)) {
+fn each(mut f: impl FnMut(&Domain, &Vcpu)) {
     for domain in domain::all() {
         for vcpu in &domain.vcpus {
             f(&domain, vcpu);
@@ -128,33 +128,32 @@ fn grants() {
 fn run_queues() {
     let scheduler = machine::scheduler();
     println!("scheduler {}: {:?}", scheduler.name(), scheduler.tunables());
+    // All sums for one point in time, before anything is printed, which takes long.
     let now = HW.now();
     let mut ran = 0;
+    each(|_, vcpu| ran += vcpu.runstate.lock().at(now).time[0]);
+    let cpus = || smp::members(smp::online());
+    let idle: u64 = cpus().map(|cpu| exit::idle_time_at(cpu, now).0).sum();
     for domain in domain::all() {
         println!(
             "  domain {}: {:?}",
             domain.id.0,
             scheduler.params(domain.id)
         );
-        for vcpu in &domain.vcpus {
-            let runstate = vcpu.runstate.lock().at(now);
-            ran += runstate.time[0];
-            println!(
-                "  d{}v{}: on CPU {}, last {:?}, state {}, ns {:?}",
-                domain.id.0,
-                vcpu.id.0,
-                vcpu.on_cpu.load(Relaxed) as i32,
-                scheduler.cpu_of(vcpu.sched).map(|cpu| cpu.0),
-                runstate.state,
-                runstate.time
-            );
-        }
     }
-    let mut idle = 0;
-    for cpu in smp::members(smp::online()) {
-        let time = exit::idle_time(cpu).0;
+    each(|domain, vcpu| {
+        println!(
+            "  d{}v{}: on CPU {}, last {:?}, ns {:?}",
+            domain.id.0,
+            vcpu.id.0,
+            vcpu.on_cpu.load(Relaxed) as i32,
+            scheduler.cpu_of(vcpu.sched).map(|cpu| cpu.0),
+            vcpu.runstate.lock().at(now)
+        );
+    });
+    for cpu in cpus() {
+        let time = exit::idle_time_at(cpu, now).0;
         println!("  CPU {}: idle {time} ns", cpu.0);
-        idle += time;
     }
     // What is missing to the product is the time of domains that are no more, and of CPUs before they started.
     println!(

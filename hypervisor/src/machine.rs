@@ -440,7 +440,7 @@ impl Machine for Hw {
         !scheduler().is_on_cpu(vcpu.sched)
     }
     fn idle_time(&self, cpu: CpuId) -> Nanos {
-        exit::idle_time(cpu)
+        exit::idle_time_at(cpu, self.now())
     }
     #[inline]
     fn kick_vcpu(&self, vcpu: &Vcpu) {

@@ -180,10 +180,10 @@ fn switch_to(who: VcpuRef, now: Nanos, left: &mut Option<Leftover>) {
     }
 }
 
-/// How long `cpu` has had nothing to run.
-pub fn idle_time(cpu: CpuId) -> Nanos {
+/// How long `cpu` has had nothing to run, up to `now`.
+pub fn idle_time_at(cpu: CpuId, now: Nanos) -> Nanos {
     IDLE.get(cpu.0 as usize)
-        .map_or(Nanos(0), |idle| idle.lock().at(HW.now()))
+        .map_or(Nanos(0), |idle| idle.lock().at(now))
 }
 
 /// The first thing a CPU does after its own start: waits for a vcpu, and runs it.

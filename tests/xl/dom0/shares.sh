@@ -102,6 +102,12 @@ shares() {
             printf "%d ", 1000 * ($(n + 3) - $n) / all * (weight[1] + weight[2] + weight[3]) / weight[n]
         printf "%d\n", 1000 * all / (20 * $7) }'
 }
+# accounts: "now CPUs ran idled" of our debug key `r`, in ns; nothing on others.
+accounts() {
+    x dmesg -c > /dev/null
+    x debug-keys r
+    x dmesg | sed -n 's/.*now \([0-9]*\) ns x \([0-9]*\) CPUs; vcpus ran \([0-9]*\) ns, CPUs idled \([0-9]*\) ns.*/\1 \2 \3 \4/p'
+}
 # near PER-MILLE LIMIT...: each number is near 1000.
 near() {
     limit=$1
@@ -109,16 +115,21 @@ near() {
     for part in "$@"; do [ "$part" -ge $((1000 - limit)) ] && [ "$part" -le $((1000 + limit)) ] || return 1; done
 }
 sleep 3 # for what was uneven before
+accounts_before=$(accounts)
 snapshot
 began=$ran from=$when
 sleep "$seconds"
 snapshot
+accounts_after=$(accounts)
 took=$(since "$from")
 set -- $(shares "$began" "$ran" "$took")
 near 50 "$1" "$2" "$3"
 check shares "dom0=$1 a=$2 b=$3 per mille of what weights ask for; tenths of seconds: $began to $ran in $took s"
 near 50 "$4"
 check all-time-is-somebodys "sum=$4 per mille of two CPUs"
+parts=$(echo $accounts_before $accounts_after | awk 'NF == 8 { printf "%d", 1e6 * ($7 + $8 - $3 - $4) / ($6 * ($5 - $1)) }')
+[ -z "$parts" ] || { [ "$parts" -ge 998000 ] && [ "$parts" -le 1002000 ]; }
+check accounts-add-up "ran and idled: ${parts:-unknown} millionths of what passed"
 
 # --- one is pinned ---
 x vcpu-pin a all 1

@@ -297,7 +297,7 @@ impl Machine {
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
         let random = self.seed >> 33;
-        if random % 8 == 0 {
+        if random.is_multiple_of(8) {
             self.stolen_until[cpu as usize] = self.now + random / 8 * 16 % longest;
         }
     }
