@@ -213,8 +213,8 @@ fn write(path: &Path, content: Vec<u8>) -> Result<()> {
     fs::write(path, content).map_err(rexen_installer::Error::io("write", path))
 }
 
-/// How long a script may take on a loaded machine. A machine at rest needs a fifth of it.
-const PATIENCE: Duration = Duration::from_secs(1200);
+/// How long a script may take on a loaded machine. A machine at rest needs a tenth of it.
+const PATIENCE: Duration = Duration::from_secs(1800);
 
 /// Runs one of tests/xl/dom0's scripts on a hypervisor and demands that each of its checks passes.
 ///
