@@ -36,6 +36,7 @@ fn costs(host: Host) -> BTreeMap<String, u64> {
     let (verdict, pair) = Ring::new(host)
         .counted()
         .round(&format!("heap=64 : {pair}"))
+        .round(&format!("heap=64 {}", ": tiny pages=768".repeat(8)))
         .run();
     eprintln!("{host:?}, two domains: {verdict}");
     for line in pair.lines().filter(|line| line.contains("GUEST")) {

@@ -91,7 +91,7 @@ impl Warden {
 
     /// Creates the round's domains, lets them run, and destroys them.
     fn run_once(&self, round: &Round, is_quiet: bool) {
-        let began = clock::now();
+        let (began, free) = (clock::now(), account::physinfo().free_pages);
         let mut domains: [Option<Domain>; GUESTS] = [None; GUESTS];
         let mut peers = Text::<128>::new();
         for (number, (slot, guest)) in domains.iter_mut().zip(round.guests()).enumerate() {
@@ -126,7 +126,7 @@ impl Warden {
         for domain in domains.iter().flatten() {
             check_eq!(domain.unpause(), 0, "unpausing {}", domain.guest.name);
         }
-        let made = clock::now();
+        let (made, left) = (clock::now(), account::physinfo().free_pages);
         self.watch(&mut domains, round.timeout_ms, is_quiet);
         let ran = clock::now();
         // All of them first: one may still map pages of another.
@@ -146,6 +146,12 @@ impl Warden {
                 .map(|(start, end)| (end - start) / 1000);
             print(format_args!(
                 "WARDEN us: {made_us} to create, {ran_us} run, {destroyed_us} to destroy"
+            ));
+            let owned: u64 = round.guests().map(|guest| guest.pages).sum();
+            let count = round.guests().count() as u64;
+            let kib = free.saturating_sub(left + owned) * 4 / count.max(1);
+            print(format_args!(
+                "COST hypervisor_kib_per_domain_of_{count} {kib}"
             ));
         }
     }
