@@ -307,7 +307,15 @@ pub fn user(rng: &mut Rng) {
         2 => 0xcc,
         3 => 0xf4,
         4 => 0x000b_0fec,
-        _ => rng.word() & 0xffff | 0x0b0f_0b0f_0000,
+        _ => {
+            let bytes = rng.word() & 0xffff;
+            // Nothing that jumps: it could jump to itself for ever, and nobody would call the vcpu back.
+            let jumps = |byte: u64| matches!(byte, 0x70..=0x7f | 0xe0..=0xeb | 0xff);
+            match jumps(bytes & 0xff) || jumps(bytes >> 8) {
+                true => 0x0b0f,
+                false => bytes | 0x0b0f_0b0f_0000,
+            }
+        }
     };
     let at = crew::arena() + 64;
     memory::write(at, code | 0x0b0f << 48);
