@@ -285,8 +285,10 @@ impl EventChannels {
             self.close_locked(frames, &Only(remote), &mut admin, port)?;
             return Err(EvtchnError::WrongState);
         }
+        // Before it can be closed, and become something else.
+        let raised = self.raise(frames, port);
         drop(admin);
-        Ok((port, self.raise(frames, port)))
+        Ok((port, raised))
     }
 
     /// Binds virtual interrupt `virq` of `vcpu` to a new port. Global ones are bound on vcpu 0.
