@@ -135,8 +135,10 @@ x shutdown v && await 150 gone v
 check shutdown "domains=$(nr_domains)"
 console_close
 
+unpack_kernel /xl/vmlinux # as three guests now begin, one after the other
 cat /xl/guest.cfg - > /tmp/c.cfg << 'END'
 name = "c"
+kernel = "/xl/vmlinux"
 memory = 128
 vcpus = 1
 on_crash = "preserve"
