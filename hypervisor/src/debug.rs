@@ -9,7 +9,7 @@ use core::sync::atomic::{
 use rexen_core::domain::{Domain, Vcpu, VcpuFlags};
 use rexen_core::frame::FrameType;
 use rexen_core::hypercall::{self, Machine};
-use rexen_core::pvmmu::{Root, check_world};
+use rexen_core::pvmmu::{Mismatch, Root, check_world};
 use rexen_core::units::{CpuId, CpuMask, VcpuId};
 
 use crate::console::keys::register_key;
@@ -209,28 +209,48 @@ fn debug_virq() {
 }
 
 fn check() {
+    // Guests may have taken all the memory there is.
+    match recount() {
+        Some(bad) => {
+            for mismatch in bad.iter().take(20) {
+                println!("check_world: {mismatch:?}");
+            }
+            println!("check_world: {} mismatches", bad.len());
+        }
+        None => {
+            println!("check_world: page tables are being changed or memory is short, try again")
+        }
+    }
+}
+
+/// Nothing when it cannot be done just now.
+fn recount() -> Option<Vec<Mismatch>> {
     let domains = domain::all();
     // Page tables stand still meanwhile. The key may have interrupted a call of this very CPU that holds such a lock, so do
     // not wait for it.
-    let still: Vec<_> = domains
-        .iter()
-        .filter_map(|domain| domain.mm.try_lock())
-        .collect();
-    if still.len() < domains.len() {
-        println!("check_world: page tables are being changed, try again");
-        return;
+    let mut still = Vec::new();
+    still.try_reserve_exact(domains.len()).ok()?;
+    for domain in &domains {
+        still.push(domain.mm.try_lock()?);
+    }
+    let mut nr_roots = m2p::published().count();
+    for domain in &domains {
+        domain.for_each_held_frame(|_| nr_roots += 1);
     }
     let mut roots = Vec::new();
+    roots.try_reserve_exact(nr_roots).ok()?;
     for domain in &domains {
-        domain.for_each_held_frame(|root| roots.push(root));
+        domain.for_each_held_frame(|root| {
+            // A grant that has come since they were counted is too late.
+            if roots.len() < nr_roots {
+                roots.push(root);
+            }
+        });
     }
-    roots.extend(m2p::published().map(|mfn| Root {
+    let published = m2p::published().map(|mfn| Root {
         mfn,
         as_type: Some(FrameType::Shared),
-    }));
-    let bad = check_world(HW.frame_table(), &HW, roots);
-    for mismatch in bad.iter().take(20) {
-        println!("check_world: {mismatch:?}");
-    }
-    println!("check_world: {} mismatches", bad.len());
+    });
+    roots.extend(published.take(nr_roots - roots.len()));
+    check_world(HW.frame_table(), &HW, roots)
 }

@@ -345,7 +345,7 @@ impl Fake {
             let tot_pages = domain.tot_pages.load(SeqCst);
             assert_eq!(tot_pages, (owned - shared) as u64, "{:?}", domain.id);
         }
-        let wrong = check_world(self.frames(), self, roots);
+        let wrong = check_world(self.frames(), self, roots).expect("memory to count in");
         assert!(wrong.is_empty(), "{wrong:#x?}");
     }
 

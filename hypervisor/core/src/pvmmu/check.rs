@@ -3,7 +3,6 @@
 //! Slow and obvious on purpose, and it shares no logic with what it checks. For tests after each step, and for a debug
 //! key. The machine must stand still, and every domain's lock be free of deferred work (`DomainMm` dropped).
 
-use alloc::vec;
 use alloc::vec::Vec;
 
 use super::MmuHost;
@@ -50,8 +49,6 @@ pub enum Mismatch {
         /// As which type it is used.
         used_as: FrameType,
     },
-    /// There is no memory to count in: 8 bytes for each frame.
-    NoMemory,
     /// An entry that may not stand.
     Entry {
         /// The table.
@@ -67,9 +64,18 @@ struct Count<'a> {
     frames: FrameTable<'a>,
     found: Vec<(u32, u32)>,
     bad: Vec<Mismatch>,
+    /// Whether there was no room for something in `bad`.
+    is_full: bool,
 }
 
 impl Count<'_> {
+    fn complain(&mut self, mismatch: Mismatch) {
+        match self.bad.try_reserve(1) {
+            Ok(()) => self.bad.push(mismatch),
+            Err(_) => self.is_full = true,
+        }
+    }
+
     fn count(&mut self, mfn: Mfn, as_type: Option<FrameType>) {
         let Some(found) = self.found.get_mut(mfn.0 as usize) else {
             return;
@@ -79,7 +85,7 @@ impl Count<'_> {
             found.1 += 1;
             let word = self.frames.word(mfn);
             if word.frame_type() != used_as || word.type_count() == 0 {
-                self.bad.push(Mismatch::Type { mfn, word, used_as });
+                self.complain(Mismatch::Type { mfn, word, used_as });
             }
         }
     }
@@ -100,7 +106,7 @@ impl Count<'_> {
             self.count(target, FrameType::table(level - 1));
         }
         if !good {
-            self.bad.push(Mismatch::Entry {
+            self.complain(Mismatch::Entry {
                 table,
                 index,
                 entry,
@@ -111,22 +117,22 @@ impl Count<'_> {
 
 /// Recounts all references of all frames, and checks every entry of every table in use.
 ///
-/// `roots`: what vcpus' bases, descriptor tables, grants and the hypervisor itself hold.
+/// `roots`: what vcpus' bases, descriptor tables, grants and the hypervisor itself hold. Nothing when there is no memory to
+/// count in: 8 bytes for each frame.
 pub fn check_world<H: MmuHost>(
     frames: FrameTable<'_>,
     host: &H,
     roots: impl IntoIterator<Item = Root>,
-) -> Vec<Mismatch> {
+) -> Option<Vec<Mismatch>> {
     let mut found = Vec::new();
     let nr_frames = frames.len() as usize;
-    if found.try_reserve_exact(nr_frames).is_err() {
-        return vec![Mismatch::NoMemory];
-    }
+    found.try_reserve_exact(nr_frames).ok()?;
     found.resize(nr_frames, (0, 0));
     let mut c = Count {
         frames,
         found,
         bad: Vec::new(),
+        is_full: false,
     };
     for root in roots {
         c.count(root.mfn, root.as_type);
@@ -134,7 +140,7 @@ pub fn check_world<H: MmuHost>(
     for (mfn, info) in (0..frames.len()).filter_map(|n| Some((Mfn(n), frames.get(Mfn(n))?))) {
         let word = info.word();
         if !word.is_sound() {
-            c.bad.push(Mismatch::Word { mfn, word });
+            c.complain(Mismatch::Word { mfn, word });
         }
         if word.is_free() || word.is_io() {
             continue;
@@ -170,7 +176,7 @@ pub fn check_world<H: MmuHost>(
                 && word.is_validated()
                 && host.l4_slots().get(index - 256) != Some(&entry)
             {
-                c.bad.push(Mismatch::Entry {
+                c.complain(Mismatch::Entry {
                     table: mfn,
                     index,
                     entry,
@@ -192,7 +198,7 @@ pub fn check_world<H: MmuHost>(
         if counted && (word.refs(), word.type_count()) != (refs, typed)
             || !counted && (refs, typed) != (0, 0)
         {
-            c.bad.push(Mismatch::Counts {
+            c.complain(Mismatch::Counts {
                 mfn,
                 word,
                 refs,
@@ -200,5 +206,5 @@ pub fn check_world<H: MmuHost>(
             });
         }
     }
-    c.bad
+    (!c.is_full).then_some(c.bad)
 }

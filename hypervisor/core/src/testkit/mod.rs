@@ -162,7 +162,7 @@ impl Machine {
     #[track_caller]
     pub fn check(&self, roots: impl IntoIterator<Item = Root>) {
         assert_eq!(*self.bugs.borrow(), []);
-        let wrong = check_world(self.frames(), self, roots);
+        let wrong = check_world(self.frames(), self, roots).expect("memory to count in");
         assert!(wrong.is_empty(), "{wrong:#x?}");
         assert_eq!(self.stale(), []);
     }

@@ -281,11 +281,13 @@ pub fn iret(rng: &mut Rng) {
     }
     crew::catch(|| {
         let (landing, stack) = crew::landing();
+        // Code of the pool may take words from its stack: then the frame of its fault must not lie where the catch is.
+        let rsp = if rip.is_some() { stack - 4096 } else { stack };
         machine!(
-            "mov rsp, {stack}", "sub rsp, 512",
-            "push {ss}", "push {stack}", "push {flags}", "push {cs}", "push {rip}", "push 0", "push 0", "push 0", "push 0",
+            "sub rsp, 512",
+            "push {ss}", "push {rsp}", "push {flags}", "push {cs}", "push {rip}", "push 0", "push 0", "push 0", "push 0",
             "mov eax, 23", "syscall", "ud2",
-            stack = in(reg) stack, ss = in(reg) ss, flags = in(reg) flags, cs = in(reg) cs, rip = in(reg) rip.unwrap_or(landing),
+            rsp = in(reg) rsp, ss = in(reg) ss, flags = in(reg) flags, cs = in(reg) cs, rip = in(reg) rip.unwrap_or(landing),
             options(noreturn));
     });
 }
