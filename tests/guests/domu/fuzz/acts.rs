@@ -311,8 +311,9 @@ pub fn user(rng: &mut Rng) {
         4 => 0x000b_0fec,
         _ => {
             let bytes = rng.word() & 0xffff;
-            // Nothing that jumps: it could jump to itself for ever, and nobody would call the vcpu back.
-            let jumps = |byte: u64| matches!(byte, 0x70..=0x7f | 0xe0..=0xeb | 0xff);
+            // Nothing that jumps: it could jump to itself for ever, and nobody would call the vcpu back. Nothing that
+            // repeats: rcx may be its own address, and user mode sees all of the guest.
+            let jumps = |byte: u64| matches!(byte, 0x70..=0x7f | 0xe0..=0xeb | 0xf2 | 0xf3 | 0xff);
             match jumps(bytes & 0xff) || jumps(bytes >> 8) {
                 true => 0x0b0f,
                 false => bytes | 0x0b0f_0b0f_0000,

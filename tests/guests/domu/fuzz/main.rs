@@ -345,6 +345,10 @@ impl Worker {
         let (thens, call) = calls_other::multicall(&mut self.rng, arena, make);
         let list = call.args[0];
         self.issue(call);
+        // First of all the handlers: what follows may trap.
+        if thens.iter().any(|then| matches!(then, Then::Install)) {
+            crew::install();
+        }
         for (n, then) in (0..).zip(thens) {
             self.follow(then, memory::read(list + n * 64 + 8).cast_signed());
         }
