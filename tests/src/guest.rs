@@ -127,7 +127,7 @@ pub fn boot(host: Host, name: &str) -> (Verdict, String) {
 /// # Panics
 /// As [`boot`].
 pub fn boot_counted(host: Host, name: &str) -> (Verdict, String) {
-    boot_on(host, name, counted)
+    boot_on(host, name, |machine| counted(machine.memory_mib(2048)))
 }
 
 /// Makes `machine` one with one CPU where a tick of the TSC is an executed instruction.

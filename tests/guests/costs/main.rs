@@ -6,7 +6,11 @@
 // UNSAFETY: reads the time-stamp counter.
 #![expect(unsafe_code)]
 
-use rexen_guests::{abi, check_eq, event, guest, hypercall, lone::Lone, memory, report};
+use rexen_abi::plain::Plain;
+use rexen_abi::sysctl::{XEN_SYSCTL_physinfo, XenSysctlPhysinfo};
+use rexen_guests::{
+    abi, check_eq, control, entry, event, guest, hypercall, lone::Lone, memory, report,
+};
 
 guest!("costs", main);
 
@@ -52,9 +56,19 @@ fn measure(name: &str, mut act: impl FnMut() -> i64) {
 fn main() {
     event::shared_info();
     event::set_upcall_mask(1);
+    memory_of_the_hypervisor();
     page_tables();
     grants();
     events();
+}
+
+/// What neither domain 0 has nor is free.
+fn memory_of_the_hypervisor() {
+    let mut info = XenSysctlPhysinfo::ZERO;
+    let result = control::sysctl(XEN_SYSCTL_physinfo, &mut info);
+    check_eq!(result, 0, "physinfo");
+    let pages = info.total_pages - info.free_pages - entry::start_info().nr_pages;
+    report::print(format_args!("COST hypervisor_kib {}", pages * 4));
 }
 
 fn page_tables() {
