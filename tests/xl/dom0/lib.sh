@@ -90,9 +90,12 @@ in_state() { case $(listed "$1" 5) in *"$2"*) ;; *) return 1 ;; esac; }
 gone() { ! timeout 20 xl list "$1" > /dev/null 2>&1; }
 nr_domains() { timeout 20 xl list | tail -n +2 | wc -l; }
 
+has_tty() { xenstore-read "/local/domain/$(domid "$1")/console/tty"; }
 # console_open NAME: `xl console` with its input on file descriptor 8, its output in /tmp/console.
 console_open() {
     console_close
+    # A guest that was just made, or made again, gets its console a moment later.
+    await 150 has_tty "$1"
     rm -f /tmp/keys
     mkfifo /tmp/keys
     : > /tmp/console
