@@ -120,8 +120,9 @@ fn single_shot(port: u32) {
     check_eq!(set(now() + 5 * MS, 0), 0, "set_singleshot_timer");
     event::set_upcall_mask(0);
     let until = now() + 500 * MS;
-    // An upcall alone may have another reason, left from before: wait for the port.
-    while !event::is_pending(port) && now() < until {}
+    // An upcall alone may have another reason, left from before, and another CPU may raise the port before its interrupt
+    // is here: wait for both.
+    while (!event::is_pending(port) || event::upcalls() == upcalls) && now() < until {}
     event::set_upcall_mask(1);
     check!(event::upcalls() != upcalls, "an upcall of a running guest");
     check!(event::is_pending(port), "the timer port of a running guest");
