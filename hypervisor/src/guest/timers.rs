@@ -179,12 +179,14 @@ pub fn run() {
         if due.tick {
             hypercall::raise_virq(&HW, &domain, vcpu.id, Virq::TIMER);
         }
-        // One that runs elsewhere by now has taken its timers along.
+        // One that runs elsewhere by now takes its timers along. One that rests may have run elsewhere meanwhile, and set
+        // others: they stay here all the same. An entry too many is looked at in vain; one too few would never end a poll.
+        let rests = vcpu.on_cpu.load(SeqCst) == u32::MAX;
         let next = vcpu.timers.next(is_running);
-        if (is_running || vcpu.timers.queue() == Some(here))
+        if (is_running || rests)
             && let Some(at) = next
-            && vcpu.timers.enter_queue(here, next).is_some()
         {
+            let _ = vcpu.timers.enter_queue(here, next);
             let at = Nanos(at.0.max(now.0 + 1));
             let _ = QUEUES[index()].lock().add(id, at);
         }
