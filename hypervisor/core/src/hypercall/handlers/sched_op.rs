@@ -77,9 +77,9 @@ fn block<M: Machine>(call: &Call<'_, M>) {
     let nmi = vcpu.flags.load(SeqCst) & VcpuFlags::NMI_PENDING != 0;
     if nmi || call.domain.events.upcall_pending(m, vcpu.id) {
         vcpu.flags.fetch_and(!VcpuFlags::BLOCKED, SeqCst);
-    } else {
-        sleep_or_wake(m, vcpu);
     }
+    // Even if it stays awake: who ended its last sleep may have seen the flag meanwhile, and told the scheduler.
+    sleep_or_wake(m, vcpu);
 }
 
 /// Sleeps until an event is pending on one of the ports, masked or not, or the time has come.
@@ -94,6 +94,8 @@ fn poll<M: Machine>(call: &Call<'_, M>, asked: &SchedPoll) -> Result<(), Errno> 
     if !matches!(stay, Ok(true)) {
         vcpu.flags.fetch_and(!VcpuFlags::POLLING, SeqCst);
         events.poll_end(vcpu.id);
+        // As in `block`.
+        sleep_or_wake(m, vcpu);
         return stay.map(|_| ());
     }
     if vcpu.timers.set_poll_end(asked.timeout) {
