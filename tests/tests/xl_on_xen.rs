@@ -6,8 +6,3 @@ use rexen_tests::{host::Host, xl::demand};
 fn every_command_of_xl_does_its_work() {
     demand(Host::Xen, "main");
 }
-
-#[test]
-fn guests_in_number_leave_nothing_behind() {
-    demand(Host::Xen, "many");
-}
