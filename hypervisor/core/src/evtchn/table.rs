@@ -575,19 +575,15 @@ impl Peers for Only<'_> {
 
 impl Admin {
     fn next_free(&self, from: u32) -> Option<EvtchnPort> {
-        let start = from as usize / 64;
-        let below = (1u64 << (from % 64)) - 1;
-        self.used
-            .iter()
-            .enumerate()
-            .skip(start)
-            .find_map(|(index, word)| {
-                let taken = if index == start { word | below } else { *word };
-                (taken != u64::MAX).then(|| EvtchnPort(index as u32 * 64 + taken.trailing_ones()))
-            })
+        self.first(from, |word| !word)
     }
 
     fn next_used(&self, from: u32) -> Option<EvtchnPort> {
+        self.first(from, |word| word)
+    }
+
+    /// The first port from `from` on whose bit is set in what `of` makes of the words of `used`.
+    fn first(&self, from: u32, of: impl Fn(u64) -> u64) -> Option<EvtchnPort> {
         let start = from as usize / 64;
         let below = (1u64 << (from % 64)) - 1;
         self.used
@@ -595,8 +591,8 @@ impl Admin {
             .enumerate()
             .skip(start)
             .find_map(|(index, word)| {
-                let open = if index == start { word & !below } else { *word };
-                (open != 0).then(|| EvtchnPort(index as u32 * 64 + open.trailing_zeros()))
+                let found = of(*word) & if index == start { !below } else { u64::MAX };
+                (found != 0).then(|| EvtchnPort(index as u32 * 64 + found.trailing_zeros()))
             })
     }
 
