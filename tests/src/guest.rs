@@ -114,6 +114,16 @@ pub(crate) fn tells_crash(line: &str) -> bool {
     line.contains("domain 0") && line.contains("crashed")
 }
 
+/// The lines of a log that tell what went wrong, to be read before the log.
+pub(crate) fn complaints(log: &str) -> String {
+    let lines = log
+        .lines()
+        .filter(|line| line.contains("GUEST-CHECK") || line.contains(PANIC) || tells_crash(line));
+    lines
+        .take(20)
+        .fold(String::new(), |all, line| all + line + "\n")
+}
+
 /// Boots one guest as domain 0 and waits for its verdict; also the serial log.
 ///
 /// # Panics
@@ -183,7 +193,10 @@ pub fn demand(host: Host, name: &str) {
     match verdict {
         Verdict::Pass(_) => {}
         Verdict::Skip(_) | Verdict::Fail(_) | Verdict::Crashing(_) | Verdict::Broken => {
-            panic!("guest {name} on {host:?}: {verdict}\n{log}")
+            panic!(
+                "guest {name} on {host:?}: {verdict}\n{}\n{log}",
+                complaints(&log)
+            )
         }
     }
 }

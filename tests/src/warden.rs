@@ -116,8 +116,9 @@ impl Ring {
         let (verdict, log) = self.run();
         assert!(
             matches!(verdict, Verdict::Pass(_)),
-            "on {:?}: {verdict}\n{log}",
-            self.host
+            "on {:?}: {verdict}\n{}\n{log}",
+            self.host,
+            guest::complaints(&log.to_string())
         );
         let (right, wrong): (Vec<&str>, Vec<&str>) = log
             .lines()
