@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::vec::Vec;
 
 use rexen_abi::Plain;
+use rexen_abi::domctl::{XEN_DOMCTL_INTERFACE_VERSION, XenDomctl};
 use rexen_abi::errno::Errno;
 
 use crate::domain::{Domain, DomainPolicy, DomainSpec, Parts, Vcpu, VcpuFlags};
@@ -296,6 +297,19 @@ impl Fake {
         let mut bytes = vec![0; T::SIZE];
         value.write(&mut bytes).unwrap();
         self.copy_out(gva, &bytes).unwrap();
+    }
+
+    /// Puts a domctl with its argument into guest memory.
+    #[track_caller]
+    pub fn put_domctl<T: Plain>(&self, gva: u64, cmd: u32, domain: u16, arg: &T) {
+        let mut op = XenDomctl {
+            cmd,
+            interface_version: XEN_DOMCTL_INTERFACE_VERSION,
+            domain,
+            ..XenDomctl::default()
+        };
+        arg.write(&mut op.u).unwrap();
+        self.put(gva, &op);
     }
 
     /// Takes a structure out of guest memory.

@@ -27,20 +27,9 @@ const LIST: u64 = GUEST + 0x1000;
 const NEW: u16 = 2;
 const GREF: u32 = 8;
 
-fn put_domctl<T: Plain>(m: &Fake, cmd: u32, domain: u16, arg: &T) {
-    let mut op = XenDomctl {
-        cmd,
-        interface_version: XEN_DOMCTL_INTERFACE_VERSION,
-        domain,
-        ..XenDomctl::default()
-    };
-    arg.write(&mut op.u).unwrap();
-    m.put(ARG, &op);
-}
-
 /// A domctl by domain `by`.
 fn domctl<T: Plain>(m: &Fake, by: u16, cmd: u32, domain: u16, arg: &T) -> u64 {
-    put_domctl(m, cmd, domain, arg);
+    m.put_domctl(ARG, cmd, domain, arg);
     m.call(by, __HYPERVISOR_domctl, [ARG])
 }
 
@@ -527,7 +516,7 @@ fn destroy(m: &Fake, stops: u64, at_each_look: bool) -> u32 {
         if at_each_look {
             m.stops.store(u64::MAX, SeqCst);
         }
-        put_domctl(m, XEN_DOMCTL_destroydomain, NEW, &0u8);
+        m.put_domctl(ARG, XEN_DOMCTL_destroydomain, NEW, &0u8);
         match m.turn(0, 0, __HYPERVISOR_domctl, [ARG, 5, 5, 5, 5]) {
             Outcome::Done(result) => {
                 m.stops.store(0, SeqCst);
@@ -624,7 +613,7 @@ fn a_dying_domain_is_given_nothing() {
     let m = start();
     let pages = build_lively(&m);
     m.on_cpu.store(1, SeqCst);
-    put_domctl(&m, XEN_DOMCTL_destroydomain, NEW, &0u8);
+    m.put_domctl(ARG, XEN_DOMCTL_destroydomain, NEW, &0u8);
     let turn = m.turn(0, 0, __HYPERVISOR_domctl, [ARG, 0, 0, 0, 0]);
     assert!(matches!(turn, Outcome::Again(_)));
     assert_eq!(flags(&m, NEW) & XEN_DOMINF_dying, 0, "not dead yet");

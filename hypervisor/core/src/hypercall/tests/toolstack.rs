@@ -26,14 +26,7 @@ const NOWHERE: u64 = 0x8000_0000_0000;
 
 #[track_caller]
 fn domctl_of<T: Plain>(m: &Fake, domain: u16, cmd: u32, arg: &T) -> u64 {
-    let mut op = XenDomctl {
-        cmd,
-        interface_version: XEN_DOMCTL_INTERFACE_VERSION,
-        domain,
-        ..XenDomctl::default()
-    };
-    arg.write(&mut op.u).unwrap();
-    m.put(ARG, &op);
+    m.put_domctl(ARG, cmd, domain, arg);
     m.call(0, __HYPERVISOR_domctl, [ARG])
 }
 
@@ -292,14 +285,8 @@ fn a_context_is_set_in_pieces() {
 #[test]
 fn a_running_vcpu_is_taken_off_its_cpu_first() {
     let m = Fake::new();
-    let mut op = XenDomctl {
-        cmd: XEN_DOMCTL_getvcpucontext,
-        interface_version: XEN_DOMCTL_INTERFACE_VERSION,
-        domain: 1,
-        ..XenDomctl::default()
-    };
-    context_at(0, BUFFER).write(&mut op.u).unwrap();
-    m.put(ARG, &op);
+    let arg = context_at(0, BUFFER);
+    m.put_domctl(ARG, XEN_DOMCTL_getvcpucontext, 1, &arg);
     m.take_asked();
     m.on_cpu.store(1, SeqCst);
     let args = [ARG, 0, 0, 0, 0];
