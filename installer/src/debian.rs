@@ -66,7 +66,7 @@ impl Unpacked {
     }
 }
 
-/// Debian's kernel for domain 0.
+/// A kernel with its modules, Debian's or one of ours.
 #[derive(Clone, Debug)]
 pub struct Kernel {
     /// `vmlinuz-*`, a bzImage.
@@ -75,8 +75,8 @@ pub struct Kernel {
     pub modules: PathBuf,
     /// `uname -r`.
     pub release: String,
-    /// The package it came in.
-    pub package: Package,
+    /// What tells it from every other one, in the keys of what is made with it.
+    pub key: String,
 }
 
 /// Debian's stock kernel, from the cache or through apt.
@@ -93,7 +93,7 @@ pub fn fetch_debian_kernel(consent: Consent) -> Result<Kernel> {
         image,
         modules,
         release,
-        package: unpacked.package,
+        key: unpacked.package.sha256,
     })
 }
 

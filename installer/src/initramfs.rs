@@ -22,7 +22,7 @@ pub fn initramfs(kernel: &Kernel, consent: Consent) -> Result<PathBuf> {
     let sources = tree::root().join("image/dom0");
     let key = Inputs::of("initramfs")
         .text("recipe", RECIPE)
-        .text("kernel", &kernel.package.sha256)
+        .text("kernel", &kernel.key)
         .text("busybox", &busybox_package.sha256)
         .tree("dom0", &sources)?
         .finish();

@@ -2,7 +2,7 @@
 //!
 //! Debian's package holds no modules.dep (its installation script makes it), so we look ourselves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -22,12 +22,21 @@ pub struct Module {
 
 /// Returns the wanted modules and all that they depend on, in an order that `insmod` can follow.
 ///
+/// What is built into the kernel needs no loading, and is left out.
+///
 /// # Errors
-/// A module is not below `dir` (it may be built into the kernel), or its file is damaged.
+/// A module is neither below `dir` nor built in, or its file is damaged.
 pub fn load_order(dir: &Path, wanted: &[String]) -> Result<Vec<Module>> {
     let mut files = BTreeMap::new();
     index(dir, &mut files)?;
-    order(wanted, |name| {
+    let list = dir.join("modules.builtin");
+    let built_in = built_in(&fs::read_to_string(&list).map_err(Error::io("read", &list))?);
+    let wanted: Vec<String> = wanted.iter().map(|name| canonical(name)).collect();
+    let loadable: Vec<String> = wanted
+        .into_iter()
+        .filter(|name| !built_in.contains(name))
+        .collect();
+    order(&loadable, |name| {
         let path = files.get(name).ok_or_else(|| {
             Error::new(format!(
                 "there is no kernel module {name} in {}",
@@ -95,6 +104,12 @@ fn index(dir: &Path, files: &mut BTreeMap<String, PathBuf>) -> Result<()> {
     Ok(())
 }
 
+/// The names in a `modules.builtin`: a path per line, such as `kernel/fs/ext4/ext4.ko`.
+fn built_in(list: &str) -> BTreeSet<String> {
+    let stems = list.lines().filter_map(|line| Path::new(line).file_stem());
+    stems.map(|s| canonical(&s.to_string_lossy())).collect()
+}
+
 /// File names may have dashes where the kernel says underscores.
 fn canonical(name: &str) -> String {
     name.replace('-', "_")
@@ -159,6 +174,19 @@ mod tests {
     fn a_cycle_and_a_missing_module_are_errors() {
         assert!(names(&["a"]).unwrap_err().what.contains("each other"));
         assert!(names(&["nonsense"]).is_err());
+    }
+
+    #[test]
+    fn what_is_built_in_needs_no_loading() {
+        let dir = std::env::temp_dir().join(format!("rexen-kmod-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let list = "kernel/drivers/xen/xenfs/xenfs.ko\nkernel/drivers/xen/xen-evtchn.ko\n";
+        fs::write(dir.join("modules.builtin"), list).unwrap();
+        let wanted = |name: &str| load_order(&dir, &[name.to_owned()]);
+        assert_eq!(wanted("xenfs").unwrap(), []);
+        assert_eq!(wanted("xen_evtchn").unwrap(), []);
+        assert!(wanted("loop").unwrap_err().what.contains("loop"));
+        fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl Kit {
         let sources = tree::root().join("tests/xl");
         let key = Inputs::of("xl-root")
             .text("recipe", RECIPE)
-            .text("kernel", &kernel.package.sha256)
+            .text("kernel", &kernel.key)
             .text("busybox", &busybox_package.sha256)
             .text("packages", &packages.key)
             .tree("xl", &sources)?
