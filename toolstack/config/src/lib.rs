@@ -1,0 +1,1 @@
+//! Domain configurations, from what a user writes to a typed specification.

@@ -1,0 +1,1 @@
+//! The xenstore protocol (public/io/xs_wire.h), a client, and the daemon.
