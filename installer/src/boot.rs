@@ -1,4 +1,4 @@
-//! Boots a hypervisor with Debian's kernel as domain 0 under QEMU: by hand, or as the check of `cargo rexen world`.
+//! Boots a hypervisor with a kernel as domain 0 under QEMU, or that kernel alone: by hand, or as the check of `cargo rexen world`.
 
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::cache::{Cache, sha256};
-use crate::checks::{Check, END, Report};
+use crate::checks::{Check, END, EXPECTED, Report};
 use crate::error::{Error, Result};
 use crate::qemu::{End, Flow, Nic, Qemu, Run};
 use crate::ui;
@@ -26,8 +26,8 @@ const CLOCK_SLACK_S: u64 = 10;
 /// What to boot, and on which machine.
 #[derive(Clone, Debug)]
 pub struct Boot {
-    /// The hypervisor: a multiboot image, gzipped or not.
-    pub hypervisor: PathBuf,
+    /// The hypervisor: a multiboot image, gzipped or not. Without one the kernel has the machine to itself.
+    pub hypervisor: Option<PathBuf>,
     /// Domain 0's kernel.
     pub kernel: PathBuf,
     /// Domain 0's initramfs.
@@ -62,7 +62,15 @@ impl Boot {
     /// The machine of the check: q35, the plainest CPU twice, 2 GiB, of which domain 0 gets one.
     pub fn new(hypervisor: PathBuf, kernel: PathBuf, initrd: PathBuf) -> Self {
         Self {
-            hypervisor,
+            hypervisor: Some(hypervisor),
+            ..Self::bare(kernel, initrd)
+        }
+    }
+
+    /// The same machine without a hypervisor.
+    pub fn bare(kernel: PathBuf, initrd: PathBuf) -> Self {
+        Self {
+            hypervisor: None,
             kernel,
             initrd,
             machine: "q35".to_owned(),
@@ -82,22 +90,27 @@ impl Boot {
 
     /// The QEMU machine; `words` go to domain 0's command line.
     pub fn qemu(&self, disk: &Path, words: &[String]) -> Result<Qemu> {
-        let mut hypervisor = vec![
-            format!("dom0_mem={0}M,max:{0}M", self.dom0_memory_mib),
-            "console=com1".to_owned(),
-            "com1=115200,8n1".to_owned(),
-            "loglvl=all".to_owned(),
-        ];
-        hypervisor.extend(self.hypervisor_options.iter().cloned());
-        let mut dom0 = vec!["console=hvc0".to_owned(), "earlyprintk=xen".to_owned()];
-        dom0.extend(words.iter().chain(&self.append).cloned());
-        let mut qemu = Qemu::new(crate::debian::gunzipped(&self.hypervisor)?)
+        let more: Vec<&str> = words.iter().chain(&self.append).map(|w| &**w).collect();
+        let more = more.join(" ");
+        let mut qemu = match &self.hypervisor {
+            Some(image) => {
+                let memory = format!("dom0_mem={0}M,max:{0}M", self.dom0_memory_mib);
+                let mut options = vec![&*memory, "console=com1 com1=115200,8n1 loglvl=all"];
+                options.extend(self.hypervisor_options.iter().map(|w| &**w));
+                Qemu::new(crate::debian::gunzipped(image)?)
+                    .append(&options.join(" "))
+                    .module(
+                        &self.kernel,
+                        &format!("console=hvc0 earlyprintk=xen {more}"),
+                    )
+            }
+            None => Qemu::new(&self.kernel).append(&format!("console=ttyS0 {more}")),
+        };
+        qemu = qemu
             .machine(&self.machine)
             .cpu(&self.cpu)
             .smp(self.smp)
             .memory_mib(self.memory_mib)
-            .append(&hypervisor.join(" "))
-            .module(&self.kernel, &dom0.join(" "))
             .module(&self.initrd, "")
             .disk(disk)
             .nic(self.nic)
@@ -148,7 +161,10 @@ impl Boot {
         let words = [
             "rexen.check".to_owned(),
             format!("rexen.vcpus={}", self.smp),
-            format!("rexen.memory={}", self.dom0_memory_mib),
+            match self.hypervisor {
+                Some(_) => format!("rexen.memory={}", self.dom0_memory_mib),
+                None => format!("rexen.bare rexen.memory={}", self.memory_mib),
+            },
             format!("rexen.disk={host_part}"),
             // A kernel that cannot go on should say so and end, not wait for our deadline.
             "panic=5".to_owned(),
@@ -166,7 +182,7 @@ impl Boot {
                 Flow::GoOn
             }
         })?;
-        let mut report = Report::of(&run.log);
+        let mut report = Report::of(&run.log, &EXPECTED);
         if let Some(banner) = &self.banner {
             let line = run.log.find(banner);
             report.add(

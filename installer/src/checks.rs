@@ -61,13 +61,13 @@ impl Check {
 /// All checks of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// In the order of [`EXPECTED`], then whatever the host adds.
+    /// Those that were expected, in that order, then whatever the host adds.
     pub checks: Vec<Check>,
 }
 
 impl Report {
-    /// Collects the check lines of a log; a check that is missing counts as failed.
-    pub fn of(log: &SerialLog) -> Self {
+    /// Collects the check lines of a log; one that was expected and is missing counts as failed.
+    pub fn of(log: &SerialLog, expected: &[&str]) -> Self {
         let seen: Vec<Check> = log.lines().filter_map(Check::parse).collect();
         let find = |name: &str| {
             // Should a line come twice, the failure counts.
@@ -83,7 +83,7 @@ impl Report {
                 })
         };
         Self {
-            checks: EXPECTED.iter().map(|name| find(name)).collect(),
+            checks: expected.iter().map(|name| find(name)).collect(),
         }
     }
 
@@ -181,17 +181,19 @@ mod tests {
 
     #[test]
     fn a_report_passes_only_when_every_check_reported_ok() {
-        assert!(Report::of(&log_with("")).verdict().is_ok());
-        let silent = Report::of(&log_with("ioapic")).verdict().unwrap_err();
+        assert!(Report::of(&log_with(""), &EXPECTED).verdict().is_ok());
+        let silent = Report::of(&log_with("ioapic"), &EXPECTED)
+            .verdict()
+            .unwrap_err();
         assert_eq!(silent.cause.as_deref(), Some("ioapic"));
-        assert!(!Report::of(&SerialLog::default()).passed());
+        assert!(!Report::of(&SerialLog::default(), &EXPECTED).passed());
     }
 
     #[test]
     fn of_two_answers_the_failure_counts() {
         let mut lines: Vec<_> = log_with("").lines().map(str::to_owned).collect();
         lines.push("CHECK net FAIL ping=0/5".to_owned());
-        let report = Report::of(&SerialLog::from_lines(lines));
+        let report = Report::of(&SerialLog::from_lines(lines), &EXPECTED);
         assert!(!report.passed());
         assert_eq!(report.get("net").unwrap().detail, "ping=0/5");
     }

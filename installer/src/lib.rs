@@ -22,6 +22,7 @@ pub mod qemu;
 pub mod tree;
 pub mod ui;
 pub mod world;
+pub mod xl_root;
 
 pub use boot::Boot;
 pub use debian::{Consent, fetch_debian_kernel, fetch_debian_xen};

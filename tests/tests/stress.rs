@@ -90,7 +90,7 @@ fn a_debug_build_on_two_cpus() {
     })
     .expect("the hypervisor");
     let mut boot = machine(Host::Rexen);
-    boot.hypervisor = built.xen;
+    boot.hypervisor = Some(built.xen);
     stress(boot, 20, true);
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::{env, fs, process};
 
 use rexen_installer::Error;
-use rexen_tests::xl::Kit;
+use rexen_tests::xl::debian_kit;
 
 fn main() {
     let Some(folder) = env::args_os().nth(1) else {
@@ -20,7 +20,7 @@ fn main() {
 }
 
 fn leave(folder: PathBuf) -> rexen_installer::Result<()> {
-    let kit = Kit::make()?;
+    let kit = debian_kit()?;
     fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
     let (kernel, initrd) = (folder.join("vmlinuz"), folder.join("dom0.gz"));
     for (from, to) in [(&kit.kernel, &kernel), (&kit.initrd, &initrd)] {

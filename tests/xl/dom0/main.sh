@@ -171,16 +171,16 @@ all_gone() { [ "$(nr_domains)" = "$domains_before" ]; }
 await 150 all_gone
 sleep 5
 # What is kept for the next guest is there now, in domain 0 and in the hypervisor's heap: one more must leave nothing at all.
-free_before=$(free-pages)
+free_before=$(hv free-pages)
 x create /tmp/u.cfg > /dev/null && console_open u && await 400 is_up
 console_close
 x destroy u && await 150 gone u
 as_before() {
-    lost=$((free_before - $(free-pages)))
+    lost=$((free_before - $(hv free-pages)))
     all_gone && [ "${lost#-}" -le "$slack" ]
 }
 await 150 as_before
-check nothing-left "domains=$domains_before..$(nr_domains) free-pages=$free_before..$(free-pages)"
+check nothing-left "domains=$domains_before..$(nr_domains) free-pages=$free_before..$(hv free-pages)"
 [ -z "$(losetup -a)" ] && [ -z "$(ls /sys/class/net | grep vif)" ]
 check no-backends-left "$(losetup -a) $(ls /sys/class/net)"
 finish

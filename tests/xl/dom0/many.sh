@@ -12,7 +12,7 @@ grants() {
     timeout 20 xl debug-keys g
     timeout 20 xl dmesg | awk '/\[ *[0-9]+\] +[0-9]+ +0x/ { n += 1 } /entries in use/ { n += $NF } END { print n + 0 }'
 }
-world() { echo "domains=$(nr_domains) free-pages=$(free-pages) channels=$(channels) grants=$(grants)"; }
+world() { echo "domains=$(nr_domains) free-pages=$(hv free-pages) channels=$(channels) grants=$(grants)"; }
 pages() { echo "$1" | sed 's/.*free-pages=\([0-9]*\).*/\1/'; }
 others() { echo "$1" | sed 's/free-pages=[0-9]*//'; }
 # All as before; the free pages too, but for what Xen's own heap keeps.
@@ -32,7 +32,7 @@ END
 cycle() { x create /tmp/s.cfg > /dev/null && x destroy s; }
 
 # The first ones leave behind what is kept for the next: caches of domain 0, the hypervisor's heap.
-cycle && cycle && [ "$(free-pages)" -gt 0 ] && [ "$(channels)" -gt 0 ]
+cycle && cycle && [ "$(hv free-pages)" -gt 0 ] && [ "$(channels)" -gt 0 ]
 check first-cycles "$(world)"
 before=$(world)
 clock
@@ -81,7 +81,7 @@ all_gone() { [ "$(nr_domains)" = 1 ]; }
 
 # The first time, domain 0 comes to have room for so many mappings of grants, and the hypervisor's heap for so many guests.
 create_all && await 200 all_up && destroy_all
-check first-sixteen "domains=$(nr_domains) free-pages=$(free-pages)"
+check first-sixteen "domains=$(nr_domains) free-pages=$(hv free-pages)"
 rm -f /var/log/xen/console/guest-g*.log
 sleep 5
 before=$(world)
@@ -89,7 +89,7 @@ clock
 began=$now
 create_all
 clock
-check sixteen-created "domains=$(nr_domains) seconds=$((now - began)) free-pages=$(free-pages)"
+check sixteen-created "domains=$(nr_domains) seconds=$((now - began)) free-pages=$(hv free-pages)"
 await 200 all_up
 clock
 check sixteen-up "up=$(grep -l 'GUEST UP' /var/log/xen/console/guest-g*.log | wc -l) seconds=$((now - began))"
