@@ -77,6 +77,7 @@ impl Cache {
         if done.is_dir() {
             return Ok(done); // made by another process while we waited
         }
+        self.sweep(step);
         let part = self.scratch(step)?;
         make(&part.0)?;
         fs::rename(&part.0, &done).map_err(Error::io("create", &done))?;
@@ -123,6 +124,20 @@ impl Cache {
         }
         fs::remove_dir_all(&self.root).map_err(Error::io("remove", &self.root))?;
         Ok(true)
+    }
+
+    /// Removes scratch folders whose process was killed before it could. Best effort, as `prune`.
+    fn sweep(&self, step: &str) {
+        let entries = fs::read_dir(self.root.join(step)).into_iter().flatten();
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let pid = name
+                .strip_prefix(".part-")
+                .and_then(|n| n.split('-').next());
+            if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
     }
 
     /// Drops the oldest outputs of a step. Best effort: what cannot be removed stays.
@@ -254,7 +269,16 @@ pub fn sha256(bytes: &[u8]) -> String {
 /// # Errors
 /// The file cannot be read.
 pub fn sha256_file(path: &Path) -> Result<String> {
-    Ok(sha256(&fs::read(path).map_err(Error::io("read", path))?))
+    use std::io::Read;
+    let mut file = fs::File::open(path).map_err(Error::io("read", path))?;
+    let mut sum = Sha256::new();
+    let mut part = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut part).map_err(Error::io("read", path))? {
+            0 => return Ok(hex(&sum.finalize())),
+            length => sum.update(&part[..length]),
+        }
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -319,6 +343,10 @@ mod tests {
         });
         assert!(failed.is_err());
         assert!(!cache.has("s", "k"));
+        // No process has a number beyond 2^22.
+        fs::create_dir(cache.root().join("s/.part-99999999-0")).unwrap();
+        let again = cache.get_or_make("s", "k", |_| Err(Error::new("interrupted")));
+        assert!(again.is_err());
         let left = fs::read_dir(cache.root().join("s")).unwrap().flatten();
         assert_eq!(left.map(|e| e.file_name()).collect::<Vec<_>>(), [".lock"]);
 

@@ -203,32 +203,46 @@ fn unpack(cache: &Cache, package: Package) -> Result<Unpacked> {
             package.name, package.version
         ));
         let work = cache.scratch("download")?;
-        Cmd::new("apt-get")
-            .args(["-q", "-o", "APT::Sandbox::User=root", "download"])
-            .arg(format!("{}={}", package.name, package.version))
-            .dir(work.path())
-            .run()
-            .map_err(|e| e.remedy("is there a network? as root: apt-get update"))?;
-        let deb = fs::read_dir(work.path())
-            .map_err(Error::io("read", work.path()))?
-            .flatten()
-            .map(|e| e.path())
-            .find(|p| p.extension().is_some_and(|e| e == "deb"))
-            .ok_or_else(|| Error::new("apt-get download left no .deb file"))?;
-        let found = sha256_file(&deb)?;
-        if found != package.sha256 {
-            return Err(
-                Error::new(format!("{} is not the package it should be", deb.display()))
-                    .because(format!("SHA-256 is {found}, expected {}", package.sha256)),
-            );
-        }
+        let deb = download(
+            &package.name,
+            &package.version,
+            &package.sha256,
+            work.path(),
+        )?;
         Cmd::new("dpkg-deb").arg("-x").arg(&deb).arg(root).run()
     })?;
     Ok(Unpacked { package, root })
 }
 
+/// Downloads a package into a folder and holds it against its hash; returns the .deb.
+///
+/// # Errors
+/// No network, or another hash.
+pub(crate) fn download(name: &str, version: &str, sha256: &str, dir: &Path) -> Result<PathBuf> {
+    Cmd::new("apt-get")
+        .args(["-q", "-o", "APT::Sandbox::User=root", "download"])
+        .arg(format!("{name}={version}"))
+        .dir(dir)
+        .run()
+        .map_err(|e| e.remedy("is there a network? as root: apt-get update"))?;
+    let deb = fs::read_dir(dir)
+        .map_err(Error::io("read", dir))?
+        .flatten()
+        .map(|e| e.path())
+        .find(|p| p.extension().is_some_and(|e| e == "deb"))
+        .ok_or_else(|| Error::new("apt-get download left no .deb file"))?;
+    let found = sha256_file(&deb)?;
+    if found != sha256 {
+        return Err(
+            Error::new(format!("{} is not the package it should be", deb.display()))
+                .because(format!("SHA-256 is {found}, expected {sha256}")),
+        );
+    }
+    Ok(deb)
+}
+
 /// The SHA-256 that apt's index has for a version, if it offers it at all.
-fn offered(name: &str, version: &str) -> Result<Option<String>> {
+pub(crate) fn offered(name: &str, version: &str) -> Result<Option<String>> {
     let show = Cmd::new("apt-cache")
         .arg("show")
         .arg(format!("{name}={version}"));

@@ -15,6 +15,8 @@ pub enum Exit {
     MissingPackages,
     /// 4: Debian offers another package than the lock file names, and nobody consented to it.
     LockMismatch,
+    /// 130: somebody pressed Ctrl-C (128 and the signal's number, as shells say it).
+    Interrupted,
 }
 
 impl Exit {
@@ -24,6 +26,7 @@ impl Exit {
             Exit::Failed => 1,
             Exit::MissingPackages => 3,
             Exit::LockMismatch => 4,
+            Exit::Interrupted => 130,
         }
     }
 }

@@ -5,19 +5,24 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use rexen_installer::{self as rexen, Boot, Consent, Nic, Options, hypervisor, ui, world};
+use rexen_installer::kernel::{self, menuconfig, update};
+use rexen_installer::{
+    self as rexen, Boot, Consent, Flavour, KernelOptions, Nic, Options, hypervisor, ui, world,
+};
 
 const EXAMPLES: &str = "\
 Examples:
   cargo world                           from a clone to a running domain 0
   cargo rexen world --dry-run           what that would do, and what is done already
   cargo rexen build hypervisor --debug  dist/install/boot/xen.gz with debug checks
+  cargo rexen build kernels             dist/install/boot/vmlinuz-*-xen0 and -xenU, and their modules
   cargo rexen boot                      domain 0's shell (on a terminal)
   cargo rexen boot --check --smp 1      let domain 0 check itself on one CPU
   cargo rexen boot --gdb                wait for a debugger on port 1234
 
 Exit status: 0 done, 1 a step or a check failed, 2 usage, 3 the host lacks packages,
-4 Debian offers another package than image/packages.lock.toml names.";
+4 Debian offers another package than image/packages.lock.toml or guest-kernel-patches/linux.toml names,
+130 interrupted.";
 
 /// Builds Rexen and boots it in QEMU: every command is printed before it runs, and nothing is done twice.
 #[derive(Parser)]
@@ -51,6 +56,11 @@ enum Command {
         /// What to build
         #[arg(value_enum, default_value = "all")]
         what: What,
+        /// Of the kernels, build only this one
+        #[arg(long, value_name = "FLAVOUR")]
+        only: Option<Flavour>,
+        #[command(flatten)]
+        kernel: KernelArgs,
         /// Build the hypervisor with its debug checks (profile hv-debug)
         #[arg(long)]
         debug: bool,
@@ -60,8 +70,61 @@ enum Command {
     /// Boot in QEMU: domain 0's shell on a terminal, else the check
     #[command(after_help = BOOT_EXAMPLES)]
     Boot(Box<BootArgs>),
+    /// Work on the source of our kernels
+    #[command(subcommand, after_help = KERNEL_EXAMPLES)]
+    Kernel(KernelCommand),
     /// Remove the cache, the hypervisor's target folder and dist/
     Clean,
+}
+
+#[derive(Subcommand)]
+enum KernelCommand {
+    /// Pin Debian's newest source, if the series applies to it without fuzz
+    Update,
+    /// Check that the series applies and that no setting is lost, without compiling
+    Check {
+        #[command(flatten)]
+        kernel: KernelArgs,
+    },
+    /// Change settings in Kconfig's menu; the changes become a fragment of yours
+    Menuconfig {
+        /// xen0 or xenU
+        flavour: Flavour,
+        #[command(flatten)]
+        kernel: KernelArgs,
+    },
+}
+
+const KERNEL_EXAMPLES: &str = "\
+Examples:
+  cargo rexen kernel check --source linux-6.12.tar.xz
+  cargo rexen kernel menuconfig xen0
+  cargo rexen build kernels --only xen0 --fragments my-drivers.config
+Fragments in ~/.config/rexen/kernel (*.config for both kernels, xen0/*.config and xenU/*.config for one) always count.";
+
+/// From what, with what and where a kernel is built.
+#[derive(Args)]
+struct KernelArgs {
+    /// Use this source tarball; patches and settings that do not fit it are left out
+    #[arg(long, value_name = "FILE")]
+    source: Option<PathBuf>,
+    /// More settings: a fragment, or a folder of them (may be repeated)
+    #[arg(long, value_name = "PATH")]
+    fragments: Vec<PathBuf>,
+    /// Do everything again below this folder; nothing goes to the cache or to dist/
+    #[arg(long, value_name = "DIR")]
+    work: Option<PathBuf>,
+}
+
+impl KernelArgs {
+    fn options(&self, consent: Consent) -> KernelOptions {
+        let mut options = KernelOptions::of_user();
+        options.consent = consent;
+        options.source.clone_from(&self.source);
+        options.fragments.extend(self.fragments.iter().cloned());
+        options.work.clone_from(&self.work);
+        options
+    }
 }
 
 const BOOT_EXAMPLES: &str = "\
@@ -93,9 +156,11 @@ impl ConsentArg {
 enum What {
     /// dist/install/boot/xen.gz and xen-syms
     Hypervisor,
-    /// Domain 0's initramfs, and its kernel, in the cache
+    /// Our kernels and their modules: dist/install/boot and dist/install/lib/modules
+    Kernels,
+    /// Domain 0's initramfs, in the cache
     Initramfs,
-    /// Both
+    /// Everything
     All,
 }
 
@@ -194,16 +259,30 @@ fn run(command: &Command) -> rexen::Result<()> {
         }
         Command::Build {
             what,
+            only,
+            kernel,
             debug,
             consent,
-        } => build(*what, *debug, consent.consent()),
+        } => build(*what, *debug, *only, &kernel.options(consent.consent())),
         Command::Boot(args) => boot(args),
+        Command::Kernel(KernelCommand::Update) => update::update(),
+        Command::Kernel(KernelCommand::Check { kernel }) => {
+            update::check(&kernel.options(Consent::from_env()))
+        }
+        Command::Kernel(KernelCommand::Menuconfig { flavour, kernel }) => {
+            menuconfig::menuconfig(*flavour, &kernel.options(Consent::from_env()))
+        }
         Command::Clean => rexen::tree::clean(),
     }
 }
 
-fn build(what: What, debug: bool, consent: Consent) -> rexen::Result<()> {
-    if what != What::Initramfs {
+fn build(
+    what: What,
+    debug: bool,
+    only: Option<Flavour>,
+    options: &KernelOptions,
+) -> rexen::Result<()> {
+    if matches!(what, What::Hypervisor | What::All) {
         let made = rexen::build_hypervisor(&Options {
             debug,
             ..Options::default()
@@ -212,14 +291,30 @@ fn build(what: What, debug: bool, consent: Consent) -> rexen::Result<()> {
         ui::result(&format!("{}", boot.join("xen.gz").display()));
         ui::result(&format!("{}", boot.join("xen-syms").display()));
     }
-    if what != What::Hypervisor {
-        let kernel = rexen::fetch_debian_kernel(consent)?;
-        ui::result(&format!("{}", kernel.image.display()));
-        ui::result(&format!(
-            "{}",
-            rexen::initramfs(&kernel, consent)?.display()
-        ));
+    if matches!(what, What::Kernels | What::All) {
+        for flavour in Flavour::ALL {
+            if only.is_none_or(|only| only == flavour) {
+                build_kernel(flavour, options)?;
+            }
+        }
     }
+    if matches!(what, What::Initramfs | What::All) {
+        let kernel = rexen::build_kernel(Flavour::Xen0, options)?.bootable();
+        let initramfs = rexen::initramfs(&kernel, options.consent)?;
+        ui::result(&format!("{}", initramfs.display()));
+    }
+    Ok(())
+}
+
+fn build_kernel(flavour: Flavour, options: &KernelOptions) -> rexen::Result<()> {
+    let made = rexen::build_kernel(flavour, options)?;
+    if options.work.is_some() {
+        ui::result(&format!("{}", made.image.display()));
+        ui::result(&format!("{}", made.modules.display()));
+        return Ok(());
+    }
+    let boot = kernel::install_kernel(&made)?;
+    ui::result(&format!("{}/vmlinuz-{}", boot.display(), made.release));
     Ok(())
 }
 

@@ -101,3 +101,83 @@ impl Wait {
         }
     }
 }
+
+/// A long wait whose length is known: a bar on a terminal, one plain line every half a minute elsewhere.
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    done: u64,
+    total: u64,
+    started: Instant,
+    said: Instant,
+}
+
+impl Progress {
+    /// Starts with `done` of `total` steps behind us.
+    pub fn start(what: &str, done: u64, total: u64) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template(
+                "    {prefix} {elapsed:>4} [{bar:30}] {percent:>3}% {wide_msg}",
+            );
+            let bar = ProgressBar::new(total).with_position(done);
+            if let Ok(style) = style {
+                bar.set_style(style.progress_chars("=> "));
+            }
+            bar.set_prefix(what.to_owned());
+            bar.enable_steady_tick(Duration::from_millis(500));
+            bar
+        });
+        let now = Instant::now();
+        Self {
+            bar,
+            done,
+            total,
+            started: now,
+            said: now,
+        }
+    }
+
+    /// One more step is done. There may be more than were expected: the bar then stays full.
+    pub fn step(&mut self, line: &str) {
+        self.done += 1;
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(self.done.min(self.total));
+                bar.set_message(line.to_owned());
+            }
+            None if self.said.elapsed() >= Duration::from_secs(30) => {
+                self.said = Instant::now();
+                to_stderr(&format!(
+                    "    {:>4} s: {:>3}%  {line}",
+                    self.started.elapsed().as_secs(),
+                    percent(self.done, self.total)
+                ));
+            }
+            None => {}
+        }
+    }
+
+    /// Ends the wait and clears the bar.
+    pub fn end(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// How much of `total` is done, at most 99: the estimate may be short, and the end is said by the end.
+fn percent(done: u64, total: u64) -> u64 {
+    (done * 100 / total.max(1)).min(99)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_not_complete_before_the_end() {
+        assert_eq!(percent(0, 10), 0);
+        assert_eq!(percent(5, 10), 50);
+        assert_eq!(percent(30, 10), 99);
+        assert_eq!(percent(3, 0), 99);
+    }
+}

@@ -1,0 +1,400 @@
+//! Our own kernels: `xen0` for domain 0 and `xenU` for guests, from pinned source, our patches and our configuration.
+//!
+//! A kernel is a function of the source tarball, the series, the requested settings and the compiler; it is kept in
+//! the cache under the hash of these. What it is built from is in `guest-kernel-patches/`.
+//!
+//! [`source`] has the tarball, [`series`] the patches, [`fragment`] the settings and [`kconfig`] why one was refused;
+//! a [`shop`] is where it is built, with [`make`]; [`update`] and [`menuconfig`] are the commands around it.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::cache::{Cache, Inputs};
+use crate::debian::{self, Consent};
+use crate::error::{Error, Result};
+use crate::{tree, ui};
+
+pub mod fragment;
+mod kconfig;
+pub mod make;
+pub mod menuconfig;
+pub mod series;
+pub mod shop;
+pub mod source;
+mod tools;
+pub mod update;
+
+use fragment::Requests;
+use series::Series;
+use shop::Shop;
+use source::{Pin, Tarball};
+
+/// Bump when this folder changes what it makes from the same inputs.
+const RECIPE: &str = "1";
+/// The cache folder of shops, by the hash of the source they work on.
+const SHOPS: &str = "linux";
+
+/// Which of our two kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flavour {
+    /// Domain 0: drivers for real machines, and the back ends.
+    Xen0,
+    /// Guests: small, front ends only.
+    XenU,
+}
+
+impl Flavour {
+    /// Both.
+    pub const ALL: [Flavour; 2] = [Flavour::Xen0, Flavour::XenU];
+
+    /// Its name, which ends the name of every release: `xen0` or `xenU`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Flavour::Xen0 => "xen0",
+            Flavour::XenU => "xenU",
+        }
+    }
+}
+
+impl fmt::Display for Flavour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Flavour {
+    type Err = String;
+
+    fn from_str(name: &str) -> std::result::Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|f| f.name() == name);
+        found.ok_or_else(|| "xen0 or xenU".to_owned())
+    }
+}
+
+/// How to build a kernel.
+#[derive(Clone, Debug)]
+pub struct KernelOptions {
+    /// What to do when Debian no longer offers the pinned source.
+    pub consent: Consent,
+    /// A source tarball to use in place of the pinned one. Patches and settings that do not fit it are left out.
+    pub source: Option<PathBuf>,
+    /// More settings, fragments or folders of them (`*.config`, and `xen0/*.config` for one kernel); the last has the
+    /// last word.
+    pub fragments: Vec<PathBuf>,
+    /// Build it all again below this folder, source and objects included, and leave the cache alone.
+    pub work: Option<PathBuf>,
+    /// More for make's environment, which is otherwise the same for everybody.
+    pub env: Vec<(String, String)>,
+    /// Words before make's command line: a program that runs it.
+    pub prefix: Vec<String>,
+}
+
+impl Default for KernelOptions {
+    /// The pinned source and our settings alone: the kernels that Rexen ships and tests.
+    fn default() -> Self {
+        Self {
+            consent: Consent::from_env(),
+            source: None,
+            fragments: Vec::new(),
+            work: None,
+            env: Vec::new(),
+            prefix: Vec::new(),
+        }
+    }
+}
+
+impl KernelOptions {
+    /// The same, and the user's own settings from `~/.config/rexen/kernel`.
+    pub fn of_user() -> Self {
+        let dir = user_fragments().filter(|d| d.is_dir());
+        Self {
+            fragments: dir.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+}
+
+/// Where the user's own settings are: `$XDG_CONFIG_HOME/rexen/kernel`, else `~/.config/rexen/kernel`.
+pub fn user_fragments() -> Option<PathBuf> {
+    let set = |name| {
+        std::env::var_os(name)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
+    let base = set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|h| h.join(".config")));
+    base.map(|b| b.join("rexen/kernel"))
+}
+
+/// The files of one kernel, never changed where they are.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// Which one.
+    pub flavour: Flavour,
+    /// `vmlinuz-RELEASE`, a bzImage.
+    pub image: PathBuf,
+    /// `vmlinux-syms-RELEASE`: the ELF with symbols, for crash dumps.
+    pub syms: PathBuf,
+    /// `System.map-RELEASE`.
+    pub map: PathBuf,
+    /// `config-RELEASE`.
+    pub config: PathBuf,
+    /// `lib/modules/RELEASE`, with `modules.dep` and its like.
+    pub modules: PathBuf,
+    /// `uname -r`: the version, then `-xen0` or `-xenU`.
+    pub release: String,
+    /// The hash of what it was made from.
+    pub key: String,
+}
+
+/// The names of a kernel's files in a boot folder, before `-RELEASE`.
+const BOOT_FILES: [&str; 4] = ["vmlinuz", "vmlinux-syms", "System.map", "config"];
+
+impl Kernel {
+    fn within(dir: &Path, flavour: Flavour, key: String) -> Result<Self> {
+        let path = dir.join(shop::RELEASE);
+        let release = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        let [image, syms, map, config] =
+            BOOT_FILES.map(|name| dir.join("boot").join(format!("{name}-{release}")));
+        let modules = dir.join("lib/modules").join(&release);
+        Ok(Self {
+            flavour,
+            image,
+            syms,
+            map,
+            config,
+            modules,
+            release,
+            key,
+        })
+    }
+
+    /// What booting it and making an initramfs for it take.
+    pub fn bootable(&self) -> debian::Kernel {
+        debian::Kernel {
+            image: self.image.clone(),
+            modules: self.modules.clone(),
+            release: self.release.clone(),
+            key: self.key.clone(),
+        }
+    }
+}
+
+/// What a kernel is made from, but for the source; read once, so that what is built is what the key names.
+pub struct Recipe {
+    flavour: Flavour,
+    pin: Pin,
+    series: Series,
+    requests: Requests,
+    tools: String,
+}
+
+impl Recipe {
+    /// Reads the pin, the series and the settings.
+    ///
+    /// # Errors
+    /// Something cannot be read or is malformed.
+    pub fn read(flavour: Flavour, options: &KernelOptions) -> Result<Self> {
+        let dir = source::patches_dir();
+        Ok(Self {
+            flavour,
+            pin: Pin::read(&Pin::path())?,
+            series: Series::read(&dir)?,
+            requests: Requests::read(&fragments(flavour, &options.fragments)?)?,
+            tools: tools::versions()?,
+        })
+    }
+
+    fn key(&self, source_sha256: &str) -> String {
+        let mut inputs = Inputs::of("kernel")
+            .text("recipe", RECIPE)
+            .text("flavour", self.flavour.name())
+            .text("source", source_sha256)
+            .text("settings", &self.requests.text())
+            .text("tools", &self.tools);
+        for patch in &self.series.patches {
+            inputs = inputs.text(&patch.name, &patch.text);
+        }
+        inputs.finish()
+    }
+}
+
+/// The fragments of a kernel in the order they count: ours, then the given files and what is in the given folders.
+fn fragments(flavour: Flavour, more: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let ours = source::patches_dir().join("config");
+    let mut files = vec![
+        ours.join("common.config"),
+        ours.join(format!("{flavour}.config")),
+    ];
+    for path in more {
+        if path.is_dir() {
+            files.extend(configs_in(path)?);
+            let own = path.join(flavour.name());
+            if own.is_dir() {
+                files.extend(configs_in(&own)?);
+            }
+        } else {
+            files.push(path.clone());
+        }
+    }
+    Ok(files)
+}
+
+fn configs_in(dir: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(dir).map_err(Error::io("read", dir))?;
+    let mut files: Vec<PathBuf> = entries
+        .flatten()
+        .map(|e| e.path())
+        .filter(|p| p.extension().is_some_and(|e| e == "config"))
+        .collect();
+    files.sort();
+    Ok(files)
+}
+
+/// The cache step that keeps a flavour's kernels.
+fn step(flavour: Flavour) -> String {
+    format!("kernel-{flavour}")
+}
+
+/// Builds a kernel, or finds it in the cache.
+///
+/// # Errors
+/// The host lacks tools; there is no source; a patch does not apply; a setting is refused; it does not compile; the
+/// disk is full; somebody interrupts. The next run goes on from there.
+pub fn build_kernel(flavour: Flavour, options: &KernelOptions) -> Result<Kernel> {
+    tools::ensure()?;
+    let recipe = Recipe::read(flavour, options)?;
+    let cache = Cache::open()?;
+    if let (None, None) = (&options.work, &options.source) {
+        let key = recipe.key(&recipe.pin.tarball_sha256);
+        if cache.has(&step(flavour), &key) {
+            ui::detail(&format!("kernel {flavour}: up to date ({key:.12})"));
+            return Kernel::within(&cache.path(&step(flavour), &key), flavour, key);
+        }
+    }
+    let tarball = obtain(&cache, &recipe.pin, options)?;
+    let key = recipe.key(&tarball.sha256);
+    let dir = match &options.work {
+        None => cache.get_or_make(&step(flavour), &key, |dir| {
+            let shop = Shop::open(&shop_dir(&cache, &tarball))?;
+            shop.build(&recipe, &tarball, options, dir)
+        })?,
+        Some(work) => {
+            let shop = Shop::open(work)?;
+            let dir = work.join(format!("out-{flavour}"));
+            if dir.exists() {
+                fs::remove_dir_all(&dir).map_err(Error::io("remove", &dir))?;
+            }
+            fs::create_dir_all(&dir).map_err(Error::io("create", &dir))?;
+            shop.build(&recipe, &tarball, options, &dir)?;
+            dir
+        }
+    };
+    Kernel::within(&dir, flavour, key)
+}
+
+fn obtain(cache: &Cache, pin: &Pin, options: &KernelOptions) -> Result<Tarball> {
+    match &options.source {
+        Some(path) => source::given(path, pin),
+        None => source::fetch(cache, pin, options.consent),
+    }
+}
+
+fn shop_dir(cache: &Cache, tarball: &Tarball) -> PathBuf {
+    cache.path(SHOPS, &tarball.sha256[..16])
+}
+
+/// How a kernel stands, for `--dry-run`.
+///
+/// # Errors
+/// What it is made from cannot be read.
+pub fn describe(flavour: Flavour, options: &KernelOptions) -> Result<String> {
+    let recipe = Recipe::read(flavour, options)?;
+    let cache = Cache::open()?;
+    let pin = &recipe.pin;
+    let key = recipe.key(&pin.tarball_sha256);
+    let state = if cache.has(&step(flavour), &key) {
+        "up to date"
+    } else if source::is_cached(&cache, pin) {
+        "would build"
+    } else {
+        "would download and build"
+    };
+    let patches = recipe.series.patches.len();
+    let mut said = format!(
+        "{state}: {} {}, {patches} patches",
+        pin.package, pin.version
+    );
+    if let Some(newer) = source::newer(pin) {
+        said += &format!("; Debian has {newer} (cargo rexen kernel update)");
+    }
+    Ok(said)
+}
+
+/// Copies a kernel to `dist/install`, in the place of an older one of its flavour.
+///
+/// # Errors
+/// The file system's.
+pub fn install_kernel(kernel: &Kernel) -> Result<PathBuf> {
+    let root = tree::dist_install();
+    let boot = root.join("boot");
+    let modules = root.join("lib/modules");
+    fs::create_dir_all(&boot).map_err(Error::io("create", &boot))?;
+    fs::create_dir_all(&modules).map_err(Error::io("create", &modules))?;
+    for from in [&kernel.image, &kernel.syms, &kernel.map, &kernel.config] {
+        let name = from.file_name().unwrap_or_default();
+        let to = boot.join(name);
+        let part = boot.join(format!(
+            ".{}.{}",
+            name.to_string_lossy(),
+            std::process::id()
+        ));
+        fs::copy(from, &part).map_err(Error::io("write", &part))?;
+        fs::rename(&part, &to).map_err(Error::io("write", &to))?;
+    }
+    let part = modules.join(format!(".{}.{}", kernel.release, std::process::id()));
+    copy_tree(&kernel.modules, &part)?;
+    let to = modules.join(&kernel.release);
+    if to.exists() {
+        fs::remove_dir_all(&to).map_err(Error::io("remove", &to))?;
+    }
+    fs::rename(&part, &to).map_err(Error::io("write", &to))?;
+    remove_older(&boot, kernel)?;
+    remove_older(&modules, kernel)?;
+    Ok(boot)
+}
+
+/// Removes what other releases of a flavour left.
+fn remove_older(dir: &Path, kernel: &Kernel) -> Result<()> {
+    let entries = fs::read_dir(dir).map_err(Error::io("read", dir))?;
+    for path in entries.flatten().map(|e| e.path()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_ours = name.ends_with(&format!("-{}", kernel.flavour)) && !name.starts_with('.');
+        if is_ours && !name.ends_with(&kernel.release) {
+            let removed = match path.is_dir() {
+                true => fs::remove_dir_all(&path),
+                false => fs::remove_file(&path),
+            };
+            removed.map_err(Error::io("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).map_err(Error::io("create", to))?;
+    for entry in fs::read_dir(from).map_err(Error::io("read", from))? {
+        let entry = entry.map_err(Error::io("read", from))?;
+        let (path, target) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copy_tree(&path, &target)?;
+        } else {
+            fs::copy(&path, &target).map_err(Error::io("write", &target))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
