@@ -8,7 +8,7 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::sync::atomic::{
     AtomicU32, AtomicU64, AtomicUsize,
-    Ordering::{AcqRel, Acquire, Relaxed, SeqCst},
+    Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
 };
 
 use rexen_abi::errno::Errno;
@@ -150,26 +150,20 @@ fn cpus_of(domain: DomId) -> CpuMask {
     cpus
 }
 
-/// Frees the frames that were dropped, if there are any.
+/// Frees the frames that were dropped, if there are any. Then they are in the pool and no longer counted as their owner's, even
+/// if it was another CPU that freed them.
 #[inline]
 pub fn free_dropped() {
-    if IN_DROPPED.load(Relaxed) != 0 {
+    if IN_DROPPED.load(Acquire) != 0 {
         free_dropped_now();
     }
 }
 
 #[cold]
 fn free_dropped_now() {
-    let mut batch = [(0u64, 0u16); NR_DROPPED];
-    let count = {
-        let dropped = DROPPED.lock();
-        let count = IN_DROPPED.swap(0, Acquire);
-        for (to, from) in batch.iter_mut().zip(dropped.iter()).take(count) {
-            *to = *from;
-        }
-        count
-    };
-    let batch = batch.get(..count).unwrap_or(&batch);
+    // Held to the end: who finds none left may count on it that all are free.
+    let dropped = DROPPED.lock();
+    let batch = dropped.get(..IN_DROPPED.load(Relaxed)).unwrap_or_default();
     for run in batch.chunk_by(|a, b| a.1 == b.1) {
         let owner = DomId(run.first().map_or(0, |frame| frame.1));
         HW.with_domain(owner, |domain| {
@@ -180,15 +174,19 @@ fn free_dropped_now() {
         });
         flush::flush_tlb(cpus_of(owner), Flush::Global);
     }
+    let mut dropped_twice = None;
     for some in batch.chunks(FREED_AT_ONCE) {
         let mut pool = HW.pool().lock();
         for (mfn, _) in some {
             if pool.free(Mfn(*mfn), 0).is_err() {
-                drop(pool);
-                HW.bug("a frame was dropped twice", Mfn(*mfn));
-                pool = HW.pool().lock();
+                dropped_twice = Some(Mfn(*mfn));
             }
         }
+    }
+    IN_DROPPED.store(0, Release);
+    drop(dropped);
+    if let Some(mfn) = dropped_twice {
+        HW.bug("a frame was dropped twice", mfn);
     }
 }
 
