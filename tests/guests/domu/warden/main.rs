@@ -189,15 +189,17 @@ impl Warden {
             was_told || domains.iter().flatten().count() == 0,
             "VIRQ_DOM_EXC did not come"
         );
-        for domain in domains.iter().flatten() {
-            self.tell_end(domain, is_quiet);
+        for domain in domains.iter_mut().flatten() {
+            // The state first, as above: the loop may have read neither of one in the background.
+            let state = domain.state();
+            domain.drain_console();
+            self.tell_end(domain, state, is_quiet);
         }
     }
 
     /// Prints how a domain ended.
-    fn tell_end(&self, domain: &Domain, is_quiet: bool) {
+    fn tell_end(&self, domain: &Domain, state: State, is_quiet: bool) {
         let name = domain.guest.name;
-        let state = domain.state();
         if !is_quiet {
             let cpu_ns = domain.info().map_or(0, |info| info.cpu_time);
             print(format_args!(
