@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use rexen_installer::kernel::{self, menuconfig, update};
+use rexen_installer::kernel::{self, KernelChoice, menuconfig, update};
 use rexen_installer::{
     self as rexen, Boot, Consent, Flavour, KernelOptions, Nic, Options, hypervisor, ui, world,
 };
@@ -48,6 +48,9 @@ enum Command {
         /// Run the check even where there is a terminal
         #[arg(long)]
         check: bool,
+        /// Domain 0's kernel: xen0 (ours), debian, or a vmlinuz-RELEASE with ../lib/modules/RELEASE
+        #[arg(long, value_name = "KERNEL", default_value = "xen0")]
+        kernel: KernelChoice,
         #[command(flatten)]
         consent: ConsentArg,
     },
@@ -131,6 +134,7 @@ const BOOT_EXAMPLES: &str = "\
 Examples:
   cargo rexen boot --memory 4096 --dom0-memory 512 --smp 4
   cargo rexen boot --check --machine pc --nic virtio
+  cargo rexen boot --kernel debian
   cargo rexen boot --hypervisor-option loglvl=all --append initcall_debug
   cargo rexen boot --check --hypervisor /path/to/another/xen.gz
 In the shell: 'poweroff -f' ends the machine, Ctrl-A x leaves QEMU at once, Ctrl-A c is its monitor.";
@@ -203,9 +207,9 @@ struct BootArgs {
     /// Boot this multiboot image (ELF, or gzipped) in place of ours
     #[arg(long, value_name = "FILE")]
     hypervisor: Option<PathBuf>,
-    /// Use this kernel for domain 0 in place of Debian's
-    #[arg(long, value_name = "FILE")]
-    kernel: Option<PathBuf>,
+    /// Domain 0's kernel: xen0 (ours), debian, or a file
+    #[arg(long, value_name = "KERNEL", default_value = "xen0")]
+    kernel: KernelChoice,
     /// Use this initramfs for domain 0 in place of ours
     #[arg(long, value_name = "FILE")]
     initrd: Option<PathBuf>,
@@ -246,6 +250,7 @@ fn run(command: &Command) -> rexen::Result<()> {
             dry_run,
             debug,
             check,
+            kernel,
             consent,
         } => {
             let (dry_run, debug, check) = (*dry_run, *debug, *check);
@@ -253,6 +258,7 @@ fn run(command: &Command) -> rexen::Result<()> {
                 dry_run,
                 debug,
                 check,
+                kernel: kernel.clone(),
                 consent: consent.consent(),
             }
             .run()
@@ -335,14 +341,17 @@ fn boot(args: &BootArgs) -> rexen::Result<()> {
         .clone()
         .or(built.as_ref().map(|b| b.xen.clone()));
     let (kernel, initrd) = match (&args.kernel, &args.initrd) {
-        (Some(kernel), Some(initrd)) => (kernel.clone(), initrd.clone()),
-        (kernel, initrd) => {
-            let debian = rexen::fetch_debian_kernel(consent)?;
+        (KernelChoice::File(kernel), Some(initrd)) => (kernel.clone(), initrd.clone()),
+        (choice, initrd) => {
+            let kernel = choice.domain0(&KernelOptions {
+                consent,
+                ..KernelOptions::of_user()
+            })?;
             let initrd = match initrd {
                 Some(initrd) => initrd.clone(),
-                None => rexen::initramfs(&debian, consent)?,
+                None => rexen::initramfs(&kernel, consent)?,
             };
-            (kernel.clone().unwrap_or(debian.image), initrd)
+            (kernel.image, initrd)
         }
     };
     let boot = Boot {

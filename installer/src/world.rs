@@ -7,10 +7,11 @@ use std::time::Duration;
 use crate::boot::Boot;
 use crate::cache::Cache;
 use crate::checks::Report;
-use crate::debian::{self, Consent};
+use crate::debian::Consent;
 use crate::error::{Error, Result};
 use crate::hypervisor::{self, Options};
 use crate::initramfs::initramfs;
+use crate::kernel::{self, Flavour, KernelChoice, KernelOptions};
 use crate::lock::{Lock, Role};
 use crate::qemu::Run;
 use crate::xl_root::Kit;
@@ -22,7 +23,7 @@ pub const BANNER: &str = "Rexen ";
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// How to go through the world.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct World {
     /// Only say what would be done.
     pub dry_run: bool,
@@ -30,6 +31,8 @@ pub struct World {
     pub debug: bool,
     /// Hand over a shell only if there is a terminal and this is false.
     pub check: bool,
+    /// Domain 0's kernel, and with it the guests'.
+    pub kernel: KernelChoice,
     /// What to do about new Debian packages.
     pub consent: Consent,
 }
@@ -44,11 +47,16 @@ impl World {
             debug: self.debug,
             ..Options::default()
         };
+        let kernels = KernelOptions {
+            consent: self.consent,
+            ..KernelOptions::of_user()
+        };
         if self.dry_run {
-            return plan(&options);
+            return plan(&options, &self.kernel, &kernels);
         }
         packages::ensure()?;
-        let kernel = debian::fetch_debian_kernel(self.consent)?;
+        let kernel = self.kernel.domain0(&kernels)?;
+        let guest = self.kernel.guest(&kernels)?;
         let made = hypervisor::build_hypervisor(&options)?;
         hypervisor::install_hypervisor(&made)?;
         let initrd = initramfs(&kernel, self.consent)?;
@@ -59,7 +67,7 @@ impl World {
         }
         check(&boot)?;
         // Until our own toolstack can do it, Debian's has to.
-        let kit = Kit::make(&kernel, &kernel, self.consent)?;
+        let kit = Kit::make(&kernel, &guest, self.consent)?;
         ui::step("booting; domain 0 has a guest");
         let (report, run) = kit.run(&made.xen, "world", |machine| {
             machine.memory_mib(2048).timeout(PATIENCE)
@@ -111,7 +119,7 @@ fn conclude(report: &Report, run: &Run, log: &str, well: &str) -> Result<()> {
 }
 
 /// Says what would be done, and which of it is done already.
-fn plan(options: &Options) -> Result<()> {
+fn plan(options: &Options, kernel: &KernelChoice, kernels: &KernelOptions) -> Result<()> {
     let cache = Cache::open()?;
     let missing = packages::missing()?;
     let names: Vec<_> = missing.iter().map(|p| p.name.as_str()).collect();
@@ -120,26 +128,19 @@ fn plan(options: &Options) -> Result<()> {
         names => format!("would install {}", names.join(" ")),
     };
     ui::result(&format!("1. host packages      {packages}"));
-    let lock = Lock::read(&Lock::path())?;
-    for (role, what) in [
-        (Role::Kernel, "2. domain 0's kernel"),
-        (Role::Busybox, "   busybox"),
-    ] {
-        let has = lock.of(role).find(|p| cache.has("debian", &p.sha256));
-        match (has, lock.of(role).next()) {
-            (Some(p), _) => ui::result(&format!(
-                "{what:20}  in the cache: {} {}",
-                p.name, p.version
-            )),
-            (None, Some(p)) => ui::result(&format!(
-                "{what:20}  would download {}={}",
-                p.name, p.version
-            )),
-            (None, None) => ui::result(&format!(
-                "{what:20}  would take Debian's newest, with consent"
-            )),
+    match kernel {
+        KernelChoice::Ours => {
+            for flavour in Flavour::ALL {
+                let said = kernel::describe(flavour, kernels)?;
+                ui::result(&format!("2. kernel {flavour}        {said}"));
+            }
+        }
+        KernelChoice::Debian => plan_package("2. kernel", Role::Kernel, &cache)?,
+        KernelChoice::File(path) => {
+            ui::result(&format!("2. kernel             {}", path.display()))
         }
     }
+    plan_package("   busybox", Role::Busybox, &cache)?;
     let built = if hypervisor::hypervisor_is_built(options)? {
         "up to date"
     } else {
@@ -153,5 +154,17 @@ fn plan(options: &Options) -> Result<()> {
     ui::result("5. boot               QEMU, 2 CPUs, 2 GiB; a shell on a terminal, else the check,");
     ui::result("6. guest              and a boot with Debian's xl in domain 0, which has a guest");
     ui::result(&format!("cache: {}", cache.root().display()));
+    Ok(())
+}
+
+fn plan_package(what: &str, role: Role, cache: &Cache) -> Result<()> {
+    let lock = Lock::read(&Lock::path())?;
+    let has = lock.of(role).find(|p| cache.has("debian", &p.sha256));
+    let said = match (has, lock.of(role).next()) {
+        (Some(p), _) => format!("in the cache: {} {}", p.name, p.version),
+        (None, Some(p)) => format!("would download {}={}", p.name, p.version),
+        (None, None) => "would take Debian's newest, with consent".to_owned(),
+    };
+    ui::result(&format!("{what:20}  {said}"));
     Ok(())
 }

@@ -11,6 +11,15 @@ use crate::error::{Error, Result};
 /// A symbol that is off.
 const OFF: &str = "n";
 
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// Our own fragments, made for the pinned source.
+    Ours,
+    /// A fragment of the user's.
+    User,
+}
+
 /// One requested value and where it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -18,6 +27,8 @@ pub struct Request {
     pub value: String,
     /// The fragment and the line in it.
     pub place: String,
+    /// Who asked.
+    pub asker: Asker,
 }
 
 /// All requests for one kernel, by symbol (without `CONFIG_`).
@@ -36,15 +47,17 @@ pub struct Refusal {
 }
 
 impl Requests {
-    /// Reads fragments; a later one has the last word on a symbol.
+    /// Reads our fragments, then the user's; a later one has the last word on a symbol.
     ///
     /// # Errors
     /// A file cannot be read, or a line is not one of Kconfig's.
-    pub fn read(files: &[PathBuf]) -> Result<Self> {
+    pub fn read(ours: &[PathBuf], users: &[PathBuf]) -> Result<Self> {
+        let ours = ours.iter().map(|path| (path, Asker::Ours));
+        let users = users.iter().map(|path| (path, Asker::User));
         let mut requests = Self::default();
-        for path in files {
+        for (path, asker) in ours.chain(users) {
             let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
-            requests.add(&path.display().to_string(), &text)?;
+            requests.add(&path.display().to_string(), &text, asker)?;
         }
         Ok(requests)
     }
@@ -53,12 +66,17 @@ impl Requests {
     ///
     /// # Errors
     /// A line is not one of Kconfig's.
-    pub fn add(&mut self, name: &str, text: &str) -> Result<()> {
+    pub fn add(&mut self, name: &str, text: &str, asker: Asker) -> Result<()> {
         for (nr, line) in text.lines().enumerate() {
             let place = format!("{name}:{}", nr + 1);
             match parse(line) {
                 Ok(Some((symbol, value))) => {
-                    self.0.insert(symbol, Request { value, place });
+                    let request = Request {
+                        value,
+                        place,
+                        asker,
+                    };
+                    self.0.insert(symbol, request);
                 }
                 Ok(None) => {}
                 Err(why) => {
@@ -178,7 +196,7 @@ mod tests {
     fn requests(fragments: &[&str]) -> Requests {
         let mut requests = Requests::default();
         for (nr, text) in fragments.iter().enumerate() {
-            requests.add(&format!("f{nr}"), text).unwrap();
+            requests.add(&format!("f{nr}"), text, Asker::Ours).unwrap();
         }
         requests
     }
@@ -221,7 +239,7 @@ mod tests {
             "CONFIG_A=0x",
         ] {
             let e = Requests::default()
-                .add("f", &format!("\n{bad}\n"))
+                .add("f", &format!("\n{bad}\n"), Asker::User)
                 .unwrap_err();
             assert!(e.what.starts_with("f:2: "), "{bad}: {e}");
         }
@@ -232,7 +250,10 @@ mod tests {
             "#CONFIG_A",
             "# CONFIG_A is fine",
         ] {
-            assert!(Requests::default().add("f", good).is_ok(), "{good}");
+            assert!(
+                Requests::default().add("f", good, Asker::User).is_ok(),
+                "{good}"
+            );
         }
     }
 

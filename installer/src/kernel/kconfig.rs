@@ -140,7 +140,7 @@ fn off_terms(expression: &str, config: &Config) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fragment::Request;
+    use super::super::fragment::{Asker, Request};
     use super::*;
 
     const FILE: &str = "\
@@ -167,7 +167,11 @@ config EITHER
         let value = value.to_owned();
         let refusal = Refusal {
             symbol: symbol.to_owned(),
-            request: Request { value, place },
+            request: Request {
+                value,
+                place,
+                asker: Asker::Ours,
+            },
             became: String::new(),
         };
         Kconfig(vec![FILE.to_owned()]).why(&refusal, &Config::parse(config))

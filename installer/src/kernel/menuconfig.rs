@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::fragment::{Config, Requests};
+use super::fragment::{Asker, Config, Requests};
 use super::series::Series;
 use super::shop::Shop;
 use super::source::{self, Pin};
-use super::{Flavour, KernelOptions, fragments, obtain, shop_dir, tools, user_fragments};
+use super::{Flavour, KernelOptions, obtain, requests, shop_dir, tools, user_fragments};
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::ui;
@@ -34,8 +34,8 @@ pub fn menuconfig(flavour: Flavour, options: &KernelOptions) -> Result<()> {
         None => shop_dir(&cache, &tarball),
     })?;
     shop.prepare(&tarball, &Series::read(&source::patches_dir())?)?;
-    let requests = Requests::read(&fragments(flavour, &options.fragments)?)?;
-    let before = shop.configure(flavour, &requests, tarball.misfit, options)?;
+    let asked = requests(flavour, options)?;
+    let before = shop.configure(flavour, &asked, tarball.misfit, options)?;
     let after = shop.edit(flavour, "menuconfig", options)?;
     match write_back(&dir.join(flavour.name()).join(FILE), &before, &after)? {
         Some(path) => ui::result(&format!(
@@ -56,9 +56,9 @@ fn write_back(path: &Path, before: &Config, after: &Config) -> Result<Option<Pat
     let name = path.display().to_string();
     let mut mine = Requests::default();
     if path.exists() {
-        mine = Requests::read(&[path.to_owned()])?;
+        mine = Requests::read(&[], &[path.to_owned()])?;
     }
-    mine.add(&name, &changes)?;
+    mine.add(&name, &changes, Asker::User)?;
     if let Some(dir) = path.parent() {
         fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
     }

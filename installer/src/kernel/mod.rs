@@ -16,6 +16,7 @@ use crate::debian::{self, Consent};
 use crate::error::{Error, Result};
 use crate::{tree, ui};
 
+pub mod choice;
 pub mod fragment;
 mod kconfig;
 pub mod make;
@@ -26,6 +27,7 @@ pub mod source;
 mod tools;
 pub mod update;
 
+pub use choice::KernelChoice;
 use fragment::Requests;
 use series::Series;
 use shop::Shop;
@@ -201,7 +203,7 @@ impl Recipe {
             flavour,
             pin: Pin::read(&Pin::path())?,
             series: Series::read(&dir)?,
-            requests: Requests::read(&fragments(flavour, &options.fragments)?)?,
+            requests: requests(flavour, options)?,
             tools: tools::versions()?,
         })
     }
@@ -220,14 +222,25 @@ impl Recipe {
     }
 }
 
-/// The fragments of a kernel in the order they count: ours, then the given files and what is in the given folders.
-fn fragments(flavour: Flavour, more: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let ours = source::patches_dir().join("config");
-    let mut files = vec![
-        ours.join("common.config"),
-        ours.join(format!("{flavour}.config")),
+/// All settings asked for: ours, then the user's.
+fn requests(flavour: Flavour, options: &KernelOptions) -> Result<Requests> {
+    let dir = source::patches_dir().join("config");
+    let ours = [
+        dir.join("common.config"),
+        dir.join(format!("{flavour}.config")),
     ];
-    for path in more {
+    let users = fragments(flavour, &options.fragments)?;
+    if !users.is_empty() {
+        let names: Vec<_> = users.iter().map(|p| p.display().to_string()).collect();
+        ui::note(&format!("kernel {flavour}: with {}", names.join(", ")));
+    }
+    Requests::read(&ours, &users)
+}
+
+/// The user's fragments for a kernel in the order they count: the given files, and what is in the given folders.
+fn fragments(flavour: Flavour, given: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in given {
         if path.is_dir() {
             files.extend(configs_in(path)?);
             let own = path.join(flavour.name());
@@ -305,7 +318,7 @@ fn shop_dir(cache: &Cache, tarball: &Tarball) -> PathBuf {
     cache.path(SHOPS, &tarball.sha256[..16])
 }
 
-/// How a kernel stands, for `--dry-run`.
+/// How a kernel stands and what it is made from, for `--dry-run`.
 ///
 /// # Errors
 /// What it is made from cannot be read.

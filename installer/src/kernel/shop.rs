@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::fragment::{Config, Requests};
+use super::fragment::{Asker, Config, Requests};
 use super::kconfig::Kconfig;
 use super::make::{Make, blamed};
 use super::series::{Misfit, PatchedTree, Series, make_same};
@@ -310,19 +310,22 @@ fn honoured(
         return Ok(());
     }
     let kconfig = Kconfig::read(tree);
-    let lines: Vec<String> = refused
-        .iter()
-        .map(|r| {
-            let why = kconfig.why(r, config);
-            let (symbol, wanted, place) = (&r.symbol, &r.request.value, &r.request.place);
-            format!(
-                "{place}: CONFIG_{symbol}={wanted} became {}: {why}",
-                r.became
-            )
-        })
-        .collect();
-    if misfit == Misfit::LeaveOut {
-        lines.iter().for_each(|line| ui::note(line));
+    let mut lines = Vec::new();
+    for r in &refused {
+        let why = kconfig.why(r, config);
+        let (symbol, wanted, place) = (&r.symbol, &r.request.value, &r.request.place);
+        let line = format!(
+            "{place}: CONFIG_{symbol}={wanted} became {}: {why}",
+            r.became
+        );
+        // What the user asks for, he asks for with this source in mind.
+        if misfit == Misfit::LeaveOut && r.request.asker == Asker::Ours {
+            ui::note(&line);
+        } else {
+            lines.push(line);
+        }
+    }
+    if lines.is_empty() {
         return Ok(());
     }
     Err(Error::new(format!(

@@ -3,11 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use super::fragment::Requests;
 use super::series::{Misfit, Series};
 use super::shop::Shop;
 use super::source::{self, Pin, Tarball};
-use super::{Flavour, KernelOptions, fragments, obtain, shop_dir, tools};
+use super::{Flavour, KernelOptions, obtain, requests, shop_dir, tools};
 use crate::cache::Cache;
 use crate::cmd::Cmd;
 use crate::debian;
@@ -108,9 +107,9 @@ pub fn check(options: &KernelOptions) -> Result<()> {
         series.patches.len()
     ));
     for flavour in Flavour::ALL {
-        let requests = Requests::read(&fragments(flavour, &options.fragments)?)?;
-        let config = shop.configure(flavour, &requests, tarball.misfit, options)?;
-        let lost = requests.refused(&config).len();
+        let asked = requests(flavour, options)?;
+        let config = shop.configure(flavour, &asked, tarball.misfit, options)?;
+        let lost = asked.refused(&config).len();
         ui::result(&format!("{flavour}: {lost} settings lost"));
     }
     if let Some(newer) = source::newer(&pin) {
