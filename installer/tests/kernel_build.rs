@@ -50,6 +50,7 @@ impl Bench {
             .arg("--work")
             .arg(self.at("work"))
             .env("XDG_CACHE_HOME", self.at("cache"))
+            .env("XDG_CONFIG_HOME", self.at("config"))
             .stdin(Stdio::null());
         command
     }
@@ -90,6 +91,17 @@ fn demand_failure(run: &Output, status: i32, words: &[&str]) {
 }
 
 #[test]
+fn a_symbol_that_did_not_survive_is_named_with_its_file() {
+    let bench = Bench::new("symbol");
+    let fragment = bench.at("mine.config");
+    fs::write(&fragment, "# What I want\nCONFIG_REFUSED=y\n").unwrap();
+    let run = bench.build().arg("--fragments").arg(&fragment).output();
+    let place = format!("{}:2", fragment.display());
+    demand_failure(&run.unwrap(), 1, &["REFUSED", &place]);
+    bench.demand_kernel();
+}
+
+#[test]
 fn a_missing_compiler_is_named_with_its_package() {
     let bench = Bench::new("compiler");
     let bin = bench.at("bin");
@@ -126,7 +138,11 @@ fn a_full_disk_is_told_and_the_next_run_goes_on() {
         .arg(&small)
         .arg(build.get_program())
         .args(build.get_args())
-        .env("XDG_CACHE_HOME", bench.at("cache"))
+        .envs(
+            build
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
         .stdin(Stdio::null())
         .output()
         .unwrap();
