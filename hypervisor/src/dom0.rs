@@ -51,28 +51,24 @@ impl BuildHost for Frames {
     fn mfn_of(&self, pfn: Pfn) -> Mfn {
         self.p2m[pfn.0 as usize]
     }
-    fn write(&mut self, mfn: Mfn, offset: usize, bytes: &[u8]) {
+    fn write(&mut self, pfn: Pfn, offset: usize, bytes: &[u8]) {
         assert!(
             offset + bytes.len() <= PAGE_SIZE as usize,
             "the builder writes within a page"
         );
         // SAFETY: the frame is domain 0's, which does not run yet; the range is within it.
         unsafe {
-            frames::direct_map(mfn)
+            frames::direct_map(self.mfn_of(pfn))
                 .add(offset)
                 .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len())
         };
     }
-    fn write_entry(&mut self, mfn: Mfn, index: usize, entry: u64) {
-        use rexen_core::pvmmu::TableAccess;
-        HW.write(mfn, index, entry);
-    }
     fn set_m2p(&mut self, mfn: Mfn, pfn: Pfn) {
         m2p::set(mfn, pfn.0);
     }
-    fn zero(&mut self, mfn: Mfn) {
+    fn zero(&mut self, pfn: Pfn) {
         // SAFETY: as `write`.
-        unsafe { frames::zero_frame(mfn) };
+        unsafe { frames::zero_frame(self.mfn_of(pfn)) };
     }
 }
 
@@ -198,6 +194,7 @@ fn build_from(kernel_file: &[u8], initrd: &[u8]) -> Result<(), String> {
         p2m: allocate(domain.id, nr_pages)?,
     };
     let params = BuildParams {
+        role: builder::Role::Dom0,
         shared_info_maddr: domain.shared_info.maddr(),
         cmdline: &cmdline,
         initrd,

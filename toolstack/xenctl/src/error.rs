@@ -18,8 +18,8 @@ pub struct Error {
 }
 
 impl Error {
-    /// `call` failed with `errno`.
-    pub(crate) const fn new(call: &'static str, errno: Errno) -> Self {
+    /// `call` failed with `errno`. Public for those who stand in for the hypervisor.
+    pub const fn new(call: &'static str, errno: Errno) -> Self {
         Self {
             call,
             domain: None,
@@ -29,7 +29,8 @@ impl Error {
     }
 
     /// The same, on this domain.
-    pub(crate) const fn on(mut self, domain: DomId) -> Self {
+    #[must_use]
+    pub const fn on(mut self, domain: DomId) -> Self {
         self.domain = Some(domain);
         self
     }

@@ -5,6 +5,7 @@
 //! [`ByteRing`]s. All `unsafe` of the toolstack is in `sys`.
 #![deny(missing_docs)]
 
+pub mod build;
 mod error;
 mod evtchn;
 mod grants;

@@ -1,4 +1,4 @@
-//! Writes a planned domain 0 into its frames.
+//! Writes a planned domain into its frames.
 //!
 //! What comes out is a complete start of day: kernel, initrd, p2m list, page tables, start_info. Nothing is type-checked
 //! here; the caller pins the L4 ([`BuiltDomain::l4`]), which validates every table like any guest's. The tables map
@@ -7,7 +7,7 @@
 use super::hypercall_page::fill_hypercall_page;
 use super::image::{KernelImage, Segment};
 use super::layout::{Layout, MAX_CMDLINE, PfnRange, TableCount};
-use crate::units::{Mfn, PAGE_SHIFT, PAGE_SIZE, PTES_PER_TABLE, Pfn};
+use crate::units::{EvtchnPort, Mfn, PAGE_SHIFT, PAGE_SIZE, PTES_PER_TABLE, Pfn};
 
 const PAGE_BYTES: usize = PAGE_SIZE as usize;
 
@@ -18,10 +18,10 @@ const ACCESSED: u64 = 1 << 5;
 const DIRTY: u64 = 1 << 6;
 /// Software bit 52: a page of the guest's kernel, which the guest sees without USER.
 const GUEST_KERNEL: u64 = 1 << 52;
-/// A page that the kernel may write.
-const LEAF: u64 = PRESENT | WRITABLE | ACCESSED | USER | GUEST_KERNEL;
-/// A page table, or a page that is one: not writable.
-const LEAF_READ_ONLY: u64 = LEAF & !WRITABLE;
+/// A page that the kernel may write, as a guest writes it.
+const LEAF: u64 = PRESENT | WRITABLE | ACCESSED;
+/// What validation adds to it. The hypervisor that builds domain 0 writes it itself, a toolstack may not.
+const LEAF_VALIDATED: u64 = USER | GUEST_KERNEL;
 /// An entry of an L2, L3 or L4.
 const TABLE: u64 = PRESENT | WRITABLE | ACCESSED | DIRTY | USER;
 
@@ -32,6 +32,7 @@ const INVALID_P2M: u64 = !0;
 const SIF_PRIVILEGED: u32 = 1 << 0;
 const SIF_INITDOMAIN: u32 = 1 << 1;
 const SIF_MOD_START_PFN: u32 = 1 << 3;
+const SIF_VIRT_P2M_4TOOLS: u32 = 1 << 4;
 
 /// The frames of the domain that is being built.
 ///
@@ -40,19 +41,33 @@ const SIF_MOD_START_PFN: u32 = 1 << 3;
 pub trait BuildHost {
     /// The frame of page `pfn`. Called only with pages below the number planned for.
     fn mfn_of(&self, pfn: Pfn) -> Mfn;
-    /// Writes `bytes` at `offset` of a frame; never past its end.
-    fn write(&mut self, mfn: Mfn, offset: usize, bytes: &[u8]);
-    /// Writes entry `index` (below 512) of a frame that is a page table.
-    fn write_entry(&mut self, mfn: Mfn, index: usize, entry: u64);
+    /// Writes `bytes` at `offset` of a page; never past its end.
+    fn write(&mut self, pfn: Pfn, offset: usize, bytes: &[u8]);
     /// Sets the machine-to-phys entry of a frame. Called once for each page.
     fn set_m2p(&mut self, mfn: Mfn, pfn: Pfn);
-    /// Fills a frame with zeroes.
-    fn zero(&mut self, mfn: Mfn);
+    /// Fills a page with zeroes.
+    fn zero(&mut self, pfn: Pfn);
+}
+
+/// Whose start of day it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Domain 0's, by the hypervisor itself.
+    Dom0,
+    /// Another domain's, by a toolstack; laid out with [`Layout::plan_guest`].
+    Guest {
+        /// The domain's port to xenstore.
+        store: EvtchnPort,
+        /// The domain's port to its console.
+        console: EvtchnPort,
+    },
 }
 
 /// What the plan does not know.
 #[derive(Clone, Copy, Debug)]
 pub struct BuildParams<'a> {
+    /// Whose it is.
+    pub role: Role,
     /// Machine address of the shared_info frame.
     pub shared_info_maddr: u64,
     /// The command line that [`Layout::plan`] was given.
@@ -91,13 +106,20 @@ pub fn build<H: BuildHost>(
     if let Some(va) = kernel.hypercall_page {
         let mut page = [0; PAGE_BYTES];
         fill_hypercall_page(&mut page);
-        host.write(host.mfn_of(pfn_at(layout, va)), 0, &page);
+        host.write(pfn_at(layout, va), 0, &page);
     }
     write_initrd(layout, params.initrd, host);
     write_p2m(layout, host);
     write_start_info(layout, params, host);
-    host.zero(host.mfn_of(layout.stack));
-    write_page_tables(layout, host);
+    for pfn in layout.rings.iter() {
+        host.zero(pfn);
+    }
+    host.zero(layout.stack);
+    let leaf = match params.role {
+        Role::Dom0 => LEAF | LEAF_VALIDATED,
+        Role::Guest { .. } => LEAF,
+    };
+    write_page_tables(layout, leaf, host);
     BuiltDomain {
         entry: kernel.entry,
         stack_top: layout.stack_top(),
@@ -119,17 +141,17 @@ fn write_segment<H: BuildHost>(layout: &Layout, segment: &Segment<'_>, host: &mu
     let mut data = segment.data;
     let mut left = segment.mem_size;
     while left != 0 {
-        let mfn = host.mfn_of(pfn_at(layout, va));
+        let pfn = pfn_at(layout, va);
         let offset = (va % PAGE_SIZE) as usize;
         // At most a page, so the narrowing loses nothing.
         let room = (PAGE_SIZE - va % PAGE_SIZE).min(left) as usize;
         let (bytes, rest) = data.split_at_checked(room).unwrap_or((data, &[]));
         if bytes.is_empty() && room == PAGE_BYTES {
-            host.zero(mfn);
+            host.zero(pfn);
         } else {
-            host.write(mfn, offset, bytes);
+            host.write(pfn, offset, bytes);
             host.write(
-                mfn,
+                pfn,
                 offset + bytes.len(),
                 ZEROES.get(..room - bytes.len()).unwrap_or(&[]),
             );
@@ -142,11 +164,10 @@ fn write_segment<H: BuildHost>(layout: &Layout, segment: &Segment<'_>, host: &mu
 
 fn write_initrd<H: BuildHost>(layout: &Layout, initrd: &[u8], host: &mut H) {
     for (pfn, bytes) in layout.initrd.iter().zip(initrd.chunks(PAGE_BYTES)) {
-        let mfn = host.mfn_of(pfn);
         if bytes.len() < PAGE_BYTES {
-            host.zero(mfn);
+            host.zero(pfn);
         }
-        host.write(mfn, 0, bytes);
+        host.write(pfn, 0, bytes);
     }
 }
 
@@ -169,7 +190,6 @@ fn write_p2m<H: BuildHost>(layout: &Layout, host: &mut H) {
 }
 
 fn write_start_info<H: BuildHost>(layout: &Layout, params: &BuildParams<'_>, host: &mut H) {
-    const MAGIC: &[u8] = b"xen-3.0-x86_64p";
     let mut page = [0; PAGE_BYTES];
     let mut put = |offset: usize, bytes: &[u8]| {
         if let Some(field) = page.get_mut(offset..offset + bytes.len()) {
@@ -177,7 +197,10 @@ fn write_start_info<H: BuildHost>(layout: &Layout, params: &BuildParams<'_>, hos
         }
     };
     let mut put_u64 = |offset, value: u64| put(offset, &value.to_le_bytes());
-    let mut flags = SIF_PRIVILEGED | SIF_INITDOMAIN;
+    let mut flags = match params.role {
+        Role::Dom0 => SIF_PRIVILEGED | SIF_INITDOMAIN,
+        Role::Guest { .. } => SIF_VIRT_P2M_4TOOLS,
+    };
     put_u64(0x20, layout.nr_pages);
     put_u64(0x28, params.shared_info_maddr);
     put_u64(0x58, layout.va(layout.l4()));
@@ -198,17 +221,26 @@ fn write_start_info<H: BuildHost>(layout: &Layout, params: &BuildParams<'_>, hos
         put_u64(0x480, layout.p2m.data.start.0);
         put_u64(0x488, layout.p2m.data.len() + layout.p2m.tables.len());
     }
-    put(0, MAGIC);
+    match (params.role, layout.store(), layout.console()) {
+        (Role::Guest { store, console }, Some(store_page), Some(console_page)) => {
+            put_u64(0x38, host.mfn_of(store_page).0);
+            put_u64(0x48, host.mfn_of(console_page).0);
+            put(0, b"xen-3.0-x86_64");
+            put(0x40, &store.0.to_le_bytes());
+            put(0x50, &console.0.to_le_bytes());
+        }
+        // Domain 0 makes its own ring to xenstore, and there is no VGA to describe.
+        _ => put(0, b"xen-3.0-x86_64p"),
+    }
     put(0x30, &flags.to_le_bytes());
-    // Store and console (0x38 to 0x57) stay zero: domain 0 makes its own ring, and there is no VGA to describe.
     let cmdline = params.cmdline.as_bytes();
     put(0x80, cmdline.get(..MAX_CMDLINE - 1).unwrap_or(cmdline));
-    host.write(host.mfn_of(layout.start_info), 0, &page);
+    host.write(layout.start_info, 0, &page);
 }
 
-/// Writes the tables of the initial mapping and of the p2m list.
-fn write_page_tables<H: BuildHost>(layout: &Layout, host: &mut H) {
-    let l4 = host.mfn_of(layout.l4());
+/// Writes the tables of the initial mapping and of the p2m list; `leaf` are the flags of a page that may be written.
+fn write_page_tables<H: BuildHost>(layout: &Layout, leaf: u64, host: &mut H) {
+    let l4 = layout.l4();
     host.zero(l4);
     let lower = PfnRange {
         start: Pfn(layout.l4().0 + 1),
@@ -222,6 +254,7 @@ fn write_page_tables<H: BuildHost>(layout: &Layout, host: &mut H) {
         },
         tables: lower,
         count: layout.mapping_tables(),
+        leaf,
     };
     mapping.write(l4, layout.page_tables, host);
     if !layout.p2m.tables.is_empty() {
@@ -230,6 +263,7 @@ fn write_page_tables<H: BuildHost>(layout: &Layout, host: &mut H) {
             target: layout.p2m.data,
             tables: layout.p2m.tables,
             count: layout.p2m_tables(),
+            leaf,
         };
         p2m.write(l4, PfnRange::default(), host);
     }
@@ -244,11 +278,13 @@ struct Mapping {
     /// Pages for the tables: L3s, then L2s, then L1s.
     tables: PfnRange,
     count: TableCount,
+    /// Flags of the pages' entries.
+    leaf: u64,
 }
 
 impl Mapping {
     /// Writes the tables and links them into the L4; pages in `read_only` are mapped so.
-    fn write<H: BuildHost>(&self, l4: Mfn, read_only: PfnRange, host: &mut H) {
+    fn write<H: BuildHost>(&self, l4: Pfn, read_only: PfnRange, host: &mut H) {
         let group = |start: u64, len: u64| PfnRange {
             start: Pfn(start),
             end: Pfn(start + len),
@@ -267,9 +303,9 @@ impl Mapping {
                 let pfn = Pfn(self.target.start.0 + index);
                 host.mfn_of(pfn).maddr()
                     | if read_only.contains(pfn) {
-                        LEAF_READ_ONLY
+                        self.leaf & !WRITABLE
                     } else {
-                        LEAF
+                        self.leaf
                     }
             },
         );
@@ -282,7 +318,7 @@ impl Mapping {
         let first_slot = (self.va >> 39) as usize % PTES_PER_TABLE;
         for (slot, l3) in (first_slot..PTES_PER_TABLE).zip(l3s.iter()) {
             let entry = table_entry(host, l3.0);
-            host.write_entry(l4, slot, entry);
+            host.write(l4, slot * 8, &entry.to_le_bytes());
         }
     }
 }
@@ -309,7 +345,7 @@ fn write_pages_of_entries<H: BuildHost>(
             index += 1;
         }
         skip = 0;
-        host.write(host.mfn_of(pfn), 0, &page);
+        host.write(pfn, 0, &page);
     }
 }
 

@@ -1,14 +1,15 @@
-//! Which page of domain 0 holds what, and where the kernel sees it: a plan, before anything is written.
+//! Which page of a new domain holds what, and where the kernel sees it: a plan, before anything is written.
 //!
 //! The guest infers much from this order (`public/xen.h`, "start-of-day memory layout"). From pfn 0 up, mapped at
 //! `virt_base`:
 //!
 //! ```text
-//! free | kernel | initrd* | p2m list* | start_info | page tables, L4 first | boot stack | pad to 4 MiB |
+//! free | kernel | initrd* | p2m list* | start_info | rings | page tables, L4 first | boot stack | pad to 4 MiB |
 //! ```
 //!
 //! then, not mapped there: initrd, p2m list and the tables that map it at INIT_P2M. A star marks what kernels without the
-//! notes MOD_START_PFN and INIT_P2M have inside the mapping instead.
+//! notes MOD_START_PFN and INIT_P2M have inside the mapping instead. The rings are xenstore's page and the console's;
+//! domain 0 has none.
 
 use core::fmt;
 
@@ -128,6 +129,8 @@ pub struct Layout {
     pub p2m: P2mPlan,
     /// The start_info page.
     pub start_info: Pfn,
+    /// The pages of the rings to xenstore and to the console, in this order; empty for domain 0.
+    pub rings: PfnRange,
     /// The tables of the initial mapping: L4, then L3s, L2s, L1s.
     pub page_tables: PfnRange,
     /// The boot stack, one page.
@@ -138,7 +141,7 @@ pub struct Layout {
     pub used_end: Pfn,
 }
 
-/// Why domain 0 cannot be laid out.
+/// Why a domain cannot be laid out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LayoutError {
     /// The domain is too small for what must be in it; both in pages.
@@ -168,26 +171,28 @@ impl fmt::Display for LayoutError {
         match self {
             Self::TooLittleMemory { need, have } => write!(
                 f,
-                "domain 0 gets {} MiB, but its kernel and initrd alone need {} MiB; raise dom0_mem=",
+                "the domain gets {} MiB, but its kernel and initrd alone need {} MiB; raise its memory (of domain 0: \
+                 dom0_mem=)",
                 have / 256,
                 mib(need)
             ),
             Self::TooManyPages(pages) => {
                 write!(
                     f,
-                    "domain 0 cannot have {} MiB of memory; lower dom0_mem=",
+                    "a domain cannot have {} MiB of memory; lower it (of domain 0: dom0_mem=)",
                     mib(pages)
                 )
             }
             Self::CmdlineTooLong { len } => write!(
                 f,
-                "domain 0's command line has {len} bytes, more than {}; shorten the kernel's line in the boot menu",
+                "the kernel's command line has {len} bytes, more than {}; shorten it (domain 0's is in the boot menu)",
                 MAX_CMDLINE - 1
             ),
             Self::NoRoom { va } => {
                 write!(
                     f,
-                    "domain 0 is too large for its kernel's address map at {va:#x}; lower dom0_mem="
+                    "the domain is too large for its kernel's address map at {va:#x}; lower its memory (of domain 0: \
+                     dom0_mem=)"
                 )
             }
         }
@@ -195,7 +200,7 @@ impl fmt::Display for LayoutError {
 }
 
 impl Layout {
-    /// Plans a domain of `nr_pages` pages with this kernel, initrd (0: none) and command line.
+    /// Plans domain 0 of `nr_pages` pages with this kernel, initrd (0: none) and command line.
     ///
     /// # Errors
     /// See [`LayoutError`].
@@ -204,6 +209,29 @@ impl Layout {
         initrd_len: u64,
         nr_pages: u64,
         cmdline: &str,
+    ) -> Result<Self, LayoutError> {
+        Self::plan_with_rings(kernel, initrd_len, nr_pages, cmdline, 0)
+    }
+
+    /// Plans any other domain likewise: it has rings to xenstore and to its console.
+    ///
+    /// # Errors
+    /// See [`LayoutError`].
+    pub fn plan_guest(
+        kernel: &KernelImage<'_>,
+        initrd_len: u64,
+        nr_pages: u64,
+        cmdline: &str,
+    ) -> Result<Self, LayoutError> {
+        Self::plan_with_rings(kernel, initrd_len, nr_pages, cmdline, 2)
+    }
+
+    fn plan_with_rings(
+        kernel: &KernelImage<'_>,
+        initrd_len: u64,
+        nr_pages: u64,
+        cmdline: &str,
+        nr_rings: u64,
     ) -> Result<Self, LayoutError> {
         if nr_pages > MAX_PAGES {
             return Err(LayoutError::TooManyPages(nr_pages));
@@ -237,7 +265,8 @@ impl Layout {
             0
         });
         let start_info = take(1).start;
-        let (nr_tables, mapped_end) = size_mapping(kernel.virt_base, start_info.0 + 1);
+        let rings = take(nr_rings);
+        let (nr_tables, mapped_end) = size_mapping(kernel.virt_base, rings.end.0);
         let page_tables = take(nr_tables);
         let stack = take(1).start;
         let mapped_bytes = mapped_end * PAGE_SIZE;
@@ -292,6 +321,7 @@ impl Layout {
             initrd_mapped,
             p2m,
             start_info,
+            rings,
             page_tables,
             stack,
             mapped_end: Pfn(mapped_end),
@@ -302,6 +332,24 @@ impl Layout {
     /// Where the initial mapping has `pfn`.
     pub const fn va(&self, pfn: Pfn) -> u64 {
         self.virt_base.wrapping_add(pfn.0 << PAGE_SHIFT)
+    }
+
+    /// The page of xenstore's ring; domain 0 has none.
+    pub const fn store(&self) -> Option<Pfn> {
+        if self.rings.is_empty() {
+            None
+        } else {
+            Some(self.rings.start)
+        }
+    }
+
+    /// The page of the console's ring; domain 0 has none.
+    pub const fn console(&self) -> Option<Pfn> {
+        if self.rings.is_empty() {
+            None
+        } else {
+            Some(Pfn(self.rings.start.0 + 1))
+        }
     }
 
     /// The page that holds the L4.

@@ -72,16 +72,15 @@ impl BuildHost for TestHost {
         assert!(pfn.0 < self.nr_pages);
         Mfn(0x10_0000 - pfn.0 * 3)
     }
-    fn write(&mut self, mfn: Mfn, offset: usize, bytes: &[u8]) {
+    fn write(&mut self, pfn: Pfn, offset: usize, bytes: &[u8]) {
+        let mfn = self.mfn_of(pfn);
         self.frame(mfn)[offset..offset + bytes.len()].copy_from_slice(bytes);
-    }
-    fn write_entry(&mut self, mfn: Mfn, index: usize, entry: u64) {
-        self.write(mfn, index * 8, &entry.to_le_bytes());
     }
     fn set_m2p(&mut self, mfn: Mfn, pfn: Pfn) {
         assert_eq!(self.m2p.insert(mfn.0, pfn.0), None, "set twice");
     }
-    fn zero(&mut self, mfn: Mfn) {
+    fn zero(&mut self, pfn: Pfn) {
+        let mfn = self.mfn_of(pfn);
         self.frame(mfn).fill(0);
     }
 }
@@ -95,6 +94,7 @@ fn built(elf: &Elf, initrd: &[u8], nr_pages: u64) -> (Layout, BuiltDomain, TestH
     let layout = Layout::plan(&kernel, initrd.len() as u64, nr_pages, cmdline).unwrap();
     let mut host = TestHost::new(nr_pages);
     let params = BuildParams {
+        role: Role::Dom0,
         shared_info_maddr: SHARED_INFO,
         cmdline,
         initrd,
@@ -241,6 +241,38 @@ fn an_old_kernel_gets_addresses_in_its_mapping_and_a_hypercall_page() {
     assert_eq!(u64_at(&host.page(pfn), 8), Some(host.mfn_of(Pfn(1)).0));
 }
 
+#[test]
+fn a_guest_is_told_its_rings_and_has_tables_that_a_toolstack_may_write() {
+    let bytes = Elf::linux().bytes();
+    let kernel = KernelImage::parse(&bytes).unwrap();
+    let layout = Layout::plan_guest(&kernel, 9000, NR_PAGES, "").unwrap();
+    let mut host = TestHost::new(NR_PAGES);
+    let params = BuildParams {
+        role: Role::Guest {
+            store: EvtchnPort(3),
+            console: EvtchnPort(4),
+        },
+        shared_info_maddr: SHARED_INFO,
+        cmdline: "",
+        initrd: &[1; 9000],
+    };
+    let domain = build(&kernel, &layout, &params, &mut host);
+    let info = host.page(layout.start_info);
+    let field = |at| u64_at(&info, at).unwrap();
+    assert_eq!(info[..17], *b"xen-3.0-x86_64\0\0\0");
+    assert_eq!(u32_at(&info, 0x30), Some(0x10 | 8));
+    let (store, console) = (layout.store().unwrap(), layout.console().unwrap());
+    assert_eq!((field(0x38), field(0x40)), (host.mfn_of(store).0, 3));
+    assert_eq!((field(0x48), field(0x50)), (host.mfn_of(console).0, 4));
+    for page in [store, console] {
+        assert_eq!(host.page(page), [0; PAGE_BYTES]);
+        let entry = host.walk(domain.l4, layout.va(page)).unwrap();
+        assert_eq!(entry, host.mfn_of(page).maddr() | 0x23);
+    }
+    let entry = host.walk(domain.l4, layout.va(layout.l4())).unwrap();
+    assert_eq!(entry, domain.l4.maddr() | 0x21);
+}
+
 /// Set REXEN_TEST_VMLINUZ to Debian 12's kernel 6.1 to check the numbers that Xen was seen to give it.
 #[test]
 fn debian_kernel_is_laid_out_as_on_xen() {
@@ -271,6 +303,7 @@ fn debian_kernel_is_laid_out_as_on_xen() {
     assert_eq!(layout.va(layout.mapped_end), 0xffff_ffff_84c0_0000);
     let mut host = TestHost::new(nr_pages);
     let params = BuildParams {
+        role: Role::Dom0,
         shared_info_maddr: SHARED_INFO,
         cmdline: "",
         initrd: &initrd,

@@ -60,6 +60,19 @@ fn debian_gets_the_addresses_that_xen_gives_it() {
 }
 
 #[test]
+fn a_guest_has_its_rings_before_its_tables() {
+    let plan = Layout::plan_guest(&debian(), 40 << 20, 1024 * MIB, "").unwrap();
+    assert_eq!(plan.start_info, Pfn(0x4a00));
+    assert_eq!(
+        (plan.store(), plan.console()),
+        (Some(Pfn(0x4a01)), Some(Pfn(0x4a02)))
+    );
+    assert_eq!(plan.l4(), Pfn(0x4a03));
+    let dom0 = Layout::plan(&debian(), 0, 1024 * MIB, "").unwrap();
+    assert_eq!((dom0.store(), dom0.console()), (None, None));
+}
+
+#[test]
 fn a_kernel_without_the_notes_has_everything_in_the_mapping() {
     let old = KernelImage {
         init_p2m: None,
@@ -102,7 +115,7 @@ fn too_little_memory_says_how_much_is_needed() {
     assert_eq!(have, 64 * MIB);
     assert_eq!(
         LayoutError::TooLittleMemory { need, have }.to_string(),
-        "domain 0 gets 64 MiB, but its kernel and initrd alone need 87 MiB; raise dom0_mem="
+        "the domain gets 64 MiB, but its kernel and initrd alone need 87 MiB; raise its memory (of domain 0: dom0_mem=)"
     );
     let least = (1..1000 * MIB).find(|pages| plan(*pages).is_ok()).unwrap();
     assert!(plan(least - 1).is_err() && least < 88 * MIB);
@@ -159,9 +172,16 @@ fn any_plan_is_disjoint_and_inside_the_domain() {
             ..KernelImage::default()
         };
         let nr_pages = random.next() % (1 << 22);
-        let Ok(plan) = Layout::plan(&kernel, random.next() % (1 << 26), nr_pages, "") else {
+        let is_guest = bits & 4 != 0;
+        let plan = if is_guest {
+            Layout::plan_guest
+        } else {
+            Layout::plan
+        };
+        let Ok(plan) = plan(&kernel, random.next() % (1 << 26), nr_pages, "") else {
             continue;
         };
+        assert_eq!(plan.rings.len(), if is_guest { 2 } else { 0 });
         made += 1;
         let single = |pfn: Pfn| PfnRange::new(pfn.0, 1);
         let mut parts = [
@@ -170,6 +190,7 @@ fn any_plan_is_disjoint_and_inside_the_domain() {
             plan.p2m.data,
             plan.p2m.tables,
             single(plan.start_info),
+            plan.rings,
             plan.page_tables,
             single(plan.stack),
         ];
