@@ -75,6 +75,7 @@ impl Kconfig {
                         current = if rest == symbol { symbol } else { "" };
                         found.is_there |= rest == symbol;
                     }
+                    "menu" | "if" | "choice" | "comment" | "source" if !indented => current = "",
                     "depends" if current == symbol => {
                         let on = rest.trim_start_matches("on").trim();
                         found.depends.push(on.to_owned());
@@ -157,6 +158,8 @@ config HIDDEN
 config LONELY
 	bool \"no drivers\"
 	depends on !INET
+menu \"elsewhere\"
+	depends on OTHER
 config EITHER
 	bool \"any\"
 	depends on (IPV6 || OTHER)
@@ -185,6 +188,7 @@ config EITHER
         assert_eq!(said, "depends on IPV6 || OTHER (which is off)");
         let said = why("LONELY", "y", "CONFIG_INET=y\n");
         assert_eq!(said, "depends on INET being off");
+        assert!(!why("LONELY", "y", "").contains("OTHER"));
     }
 
     #[test]

@@ -291,6 +291,7 @@ pub fn build_kernel(flavour: Flavour, options: &KernelOptions) -> Result<Kernel>
     let dir = match &options.work {
         None => cache.get_or_make(&step(flavour), &key, |dir| {
             let shop = Shop::open(&shop_dir(&cache, &tarball))?;
+            shop.prune();
             shop.build(&recipe, &tarball, options, dir)
         })?,
         Some(work) => {
@@ -310,7 +311,15 @@ pub fn build_kernel(flavour: Flavour, options: &KernelOptions) -> Result<Kernel>
 fn obtain(cache: &Cache, pin: &Pin, options: &KernelOptions) -> Result<Tarball> {
     match &options.source {
         Some(path) => source::given(path, pin),
-        None => source::fetch(cache, pin, options.consent),
+        None => {
+            if let Some(newer) = source::newer(pin) {
+                ui::note(&format!(
+                    "Debian has {} {newer}: cargo rexen kernel update",
+                    pin.package
+                ));
+            }
+            source::fetch(cache, pin, options.consent)
+        }
     }
 }
 

@@ -95,7 +95,8 @@ impl Series {
                 (Ok(()), _) => {}
                 (Err(e), Misfit::Refuse) => return Err(e),
                 (Err(e), Misfit::LeaveOut) => {
-                    ui::note(&format!("left out: {e}"));
+                    let why = e.cause.unwrap_or_default().replace('\n', "; ");
+                    ui::note(&format!("left out: {} ({why})", e.what));
                     left_out.push(patch.name.clone());
                 }
             }

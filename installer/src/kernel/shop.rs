@@ -22,6 +22,9 @@ pub(super) const RELEASE: &str = "release";
 /// How many steps make announced for our kernels, for the bar of the first build; then what was counted.
 const STEPS: u64 = 2500;
 
+/// How many shops the cache keeps, of 2.5 GB each: the one for the pinned source, and one for another.
+const KEEP: usize = 2;
+
 /// A place to build in, locked for us alone.
 pub struct Shop {
     root: PathBuf,
@@ -51,7 +54,36 @@ impl Shop {
             ));
             lock.lock().map_err(Error::io("lock", &path))?;
         }
+        // When it was used last.
+        lock.set_modified(SystemTime::now())
+            .map_err(Error::io("write", &path))?;
         Ok(Self { root, lock })
+    }
+
+    /// Removes the least recently used of the shops beside this one, unless there are few or somebody works in them.
+    /// Best effort: what cannot be removed stays.
+    pub fn prune(&self) {
+        let used = |dir: &Path| {
+            fs::metadata(dir.join("lock"))
+                .and_then(|m| m.modified())
+                .ok()
+        };
+        let beside = self.root.parent().and_then(|dir| fs::read_dir(dir).ok());
+        let mut shops: Vec<_> = beside
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|e| Some((used(&e.path())?, e.path())))
+            .filter(|(_, path)| *path != self.root)
+            .collect();
+        shops.sort();
+        let spare = (shops.len() + 1).saturating_sub(KEEP);
+        for (_, path) in shops.into_iter().take(spare) {
+            if File::open(path.join("lock")).is_ok_and(|lock| lock.try_lock().is_ok()) {
+                ui::note(&format!("removing {}, unused for long", path.display()));
+                let _ = fs::remove_dir_all(path);
+            }
+        }
     }
 
     /// The source tree.

@@ -344,6 +344,23 @@ fn whoever_builds_holds_the_lock_and_so_does_make() {
 }
 
 #[test]
+fn the_shop_unused_for_longest_goes_unless_somebody_works_in_it() {
+    let fake = Fake::new("prune");
+    let open = |name: &str| Shop::open(&fake.root.join("shops").join(name)).unwrap();
+    let is_there = |name: &str| fake.root.join("shops").join(name).exists();
+    drop(open("first"));
+    let second = open("second");
+    let third = open("third");
+    let fourth = open("fourth");
+    drop(third);
+    fourth.prune();
+    assert!(!is_there("first"));
+    assert!(is_there("second"), "it is in use");
+    assert!(is_there("third") && is_there("fourth"));
+    drop(second);
+}
+
+#[test]
 fn what_is_no_linux_source_is_refused() {
     let fake = Fake::new("nothing");
     fs::remove_file(fake.root.join("linux-9.9.9/Makefile")).unwrap();

@@ -112,11 +112,5 @@ pub fn check(options: &KernelOptions) -> Result<()> {
         let lost = asked.refused(&config).len();
         ui::result(&format!("{flavour}: {lost} settings lost"));
     }
-    if let Some(newer) = source::newer(&pin) {
-        ui::result(&format!(
-            "Debian has {} {newer}: cargo rexen kernel update",
-            pin.package
-        ));
-    }
     Ok(())
 }
