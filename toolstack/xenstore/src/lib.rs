@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+pub mod daemon;
 pub mod path;
 pub mod perms;
 pub mod store;

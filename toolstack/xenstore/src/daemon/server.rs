@@ -1,0 +1,667 @@
+//! The daemon's rounds: everybody who has something to say is served a little, then the journal is written, then
+//! answers go out.
+//!
+//! That order is what makes a kill harmless. What was answered is in the journal; what was not is still in the client's
+//! ring (or the client of a socket sees its connection break and asks again). In one round a connection gets at most
+//! [`BUDGET`] requests served, so a flood costs its sender its own turns only.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rexen_xenctl::EvtchnPort;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::journal::{Emit, Journal, Loaded};
+use super::link::{Carrier, Link, Over};
+use super::log::Log;
+use super::platform::{Fate, Happening, OpenRing, Platform};
+use super::record::Record;
+use super::restore::{Restored, RingState};
+use super::ring::{Fault, Ring};
+use crate::store::{Answer, ConnId, Engine, Introduce, Role};
+use crate::wire::{Decoder, Errno, Op, Packet};
+
+/// Requests served per connection and round.
+const BUDGET: usize = 8;
+/// Bytes that may wait for a privileged connection before its requests do.
+const PRIVILEGED_OUTSTANDING: usize = 1 << 20;
+/// Sockets open at once; more are turned away.
+const MAX_SOCKETS: usize = 1024;
+/// How long to wait before a journal that could not be written is tried again.
+const JOURNAL_RETRY: Duration = Duration::from_secs(1);
+
+/// A running daemon.
+pub struct Server<P> {
+    pub(super) engine: Engine,
+    pub(super) journal: Journal,
+    pub(super) log: Log,
+    pub(super) links: BTreeMap<ConnId, Link>,
+    platform: P,
+    listener: UnixListener,
+    ports: HashMap<u32, ConnId>,
+    places: BTreeMap<u16, Introduce>,
+    journal_failed: bool,
+}
+
+impl<P: Platform> Server<P> {
+    /// Takes over from a daemon that died, or starts afresh.
+    ///
+    /// # Errors
+    /// The state cannot be written.
+    pub fn start(
+        platform: P,
+        listener: UnixListener,
+        journal: Journal,
+        loaded: Loaded,
+        generation: u64,
+        log: Log,
+    ) -> io::Result<Server<P>> {
+        let again = !loaded.records.is_empty();
+        let Restored {
+            mut engine,
+            mut rings,
+        } = Restored::from_records(loaded.records);
+        engine.set_generation(generation);
+        engine.keep_changes();
+        listener.set_nonblocking(true)?;
+        let mut server = Server {
+            engine,
+            journal,
+            log,
+            links: BTreeMap::new(),
+            platform,
+            listener,
+            ports: HashMap::new(),
+            places: BTreeMap::new(),
+            journal_failed: false,
+        };
+        if again {
+            let nr_domains = server.engine.domains().count();
+            server.log.line(format_args!(
+                "going on with the state of a former daemon, domains {nr_domains}"
+            ));
+        }
+        server.open_own_ring(rings.remove(&0));
+        let domids: Vec<u16> = server
+            .engine
+            .domains()
+            .filter(|domid| *domid != 0)
+            .collect();
+        for domid in domids {
+            server.reopen(domid, rings.remove(&domid).unwrap_or_default());
+        }
+        server.check_domains();
+        server.settle_effects();
+        server.rewrite()?;
+        Ok(server)
+    }
+
+    fn open_own_ring(&mut self, state: Option<RingState>) {
+        match self.platform.open_own_ring() {
+            Ok(Some(open)) => self.attach(0, open, state.unwrap_or_default()),
+            Ok(None) => {}
+            Err(e) => self.log.line(format_args!(
+                "the ring of domain 0's kernel cannot be connected: {e}"
+            )),
+        }
+    }
+
+    /// Connects a domain's ring again after a restart.
+    fn reopen(&mut self, domid: u16, state: RingState) {
+        if self.platform.fate(domid) == Fate::Gone {
+            self.engine.domain_gone(domid);
+            return;
+        }
+        let Some((mfn, port)) = state.place else {
+            return;
+        };
+        let place = Introduce { domid, mfn, port };
+        match self.platform.open_ring(&place) {
+            Ok(open) => {
+                self.places.insert(domid, place);
+                self.attach(domid, open, state);
+            }
+            Err(e) => self.log.line(format_args!(
+                "domain {domid} cannot be connected again: {e}"
+            )),
+        }
+    }
+
+    /// Puts a ring into service where its state says.
+    fn attach(&mut self, domid: u16, open: OpenRing, mut state: RingState) {
+        let conn = self.engine.ring_of(domid);
+        let mut ring = Ring::open(Arc::clone(&open.page), open.port);
+        let mut decoder = Decoder::new();
+        if !ring.is_faulty() && !ring.wants_restart() {
+            match (
+                state.settle(ring.rsp_prod()),
+                Decoder::resume(&state.partial),
+            ) {
+                (Ok(()), Ok(resumed)) => {
+                    decoder = resumed;
+                    ring.resume_at(state.req_cons.unwrap_or(ring.req_cons()));
+                }
+                _ => {
+                    self.log.line(format_args!(
+                        "domain {domid} changed our index in its ring: out of service"
+                    ));
+                    state = RingState::default();
+                    ring.fail(Fault::Index);
+                }
+            }
+        }
+        self.journal.push(&Record::Input {
+            domid,
+            cons: ring.req_cons(),
+            partial: decoder.partial().to_vec(),
+        });
+        self.journal.push(&Record::Output {
+            domid,
+            at: ring.rsp_prod(),
+            nr_events: 0,
+            bytes: Vec::new(),
+        });
+        self.ports.insert(open.port.0, conn);
+        self.platform.notify(open.port);
+        let link = Link {
+            conn,
+            role: Role::domain(domid),
+            decoder,
+            output: state.output,
+            carrier: Carrier::Ring(ring),
+            ready: true,
+        };
+        self.links.insert(conn, link);
+    }
+
+    /// Takes a ring out of the daemon; the store keeps what it knows of the domain.
+    fn detach(&mut self, domid: u16) {
+        self.places.remove(&domid);
+        let found = self
+            .links
+            .iter()
+            .find(|(_, l)| l.role.ring && l.role.domid == domid)
+            .map(|(id, _)| *id);
+        if let Some(mut link) = found.and_then(|conn| self.links.remove(&conn))
+            && let Some(ring) = link.ring()
+        {
+            self.ports.remove(&ring.port.0);
+            self.platform.close(ring.port);
+        }
+    }
+
+    /// Sets a quota by name; `None`: there is none of this name.
+    pub fn set_quota(&mut self, name: &str, value: u64) -> Option<()> {
+        self.engine.limits_mut().set(name, value)
+    }
+
+    /// Serves for ever.
+    ///
+    /// # Errors
+    /// Waiting for events failed.
+    pub fn run(&mut self) -> io::Result<()> {
+        loop {
+            self.step(None)?;
+        }
+    }
+
+    /// Waits until there is something to do, but not longer than `limit`, and does a round.
+    ///
+    /// # Errors
+    /// Waiting for events failed.
+    pub fn step(&mut self, limit: Option<Duration>) -> io::Result<()> {
+        let limit = if self.links.values().any(|l| l.ready && self.may_ask(l)) {
+            Some(Duration::ZERO)
+        } else if self.journal_failed {
+            Some(limit.unwrap_or(JOURNAL_RETRY).min(JOURNAL_RETRY))
+        } else {
+            limit
+        };
+        let callers = self.wait(limit)?;
+        for conn in callers {
+            if let Some(link) = self.links.get_mut(&conn) {
+                link.ready = true;
+            }
+        }
+        self.round();
+        Ok(())
+    }
+
+    /// Polls; returns the sockets that are readable or closed.
+    fn wait(&self, limit: Option<Duration>) -> io::Result<Vec<ConnId>> {
+        let mut fds = vec![PollFd::new(&self.listener, PollFlags::IN)];
+        let platform = self.platform.fd();
+        if let Some(fd) = &platform {
+            fds.push(PollFd::new(fd, PollFlags::IN));
+        }
+        let first = fds.len();
+        let mut conns = Vec::new();
+        for (conn, link) in &self.links {
+            if let Carrier::Socket { stream, .. } = &link.carrier {
+                let mut flags = PollFlags::empty();
+                flags.set(PollFlags::IN, self.may_ask(link));
+                flags.set(PollFlags::OUT, link.output.nr_bytes() != 0);
+                fds.push(PollFd::new(stream, flags));
+                conns.push(*conn);
+            }
+        }
+        let limit = limit.map(|d| Timespec {
+            tv_sec: d.as_secs().cast_signed(),
+            tv_nsec: d.subsec_nanos().into(),
+        });
+        match poll(&mut fds, limit.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+        let asks = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
+        let callers = conns
+            .into_iter()
+            .zip(&fds[first..])
+            .filter(|(_, fd)| fd.revents().intersects(asks));
+        Ok(callers.map(|(conn, _)| conn).collect())
+    }
+
+    /// Whether the connection takes its answers, so that it may ask more.
+    fn may_ask(&self, link: &Link) -> bool {
+        let limit = if link.role.privileged {
+            PRIVILEGED_OUTSTANDING
+        } else {
+            self.engine.limits().outstanding
+        };
+        link.output.nr_bytes() < limit
+    }
+
+    fn round(&mut self) {
+        let mut domains_changed = false;
+        while let Some(happening) = self.platform.next() {
+            match happening {
+                Happening::Domains => domains_changed = true,
+                Happening::Ring(port) => {
+                    if let Some(link) = self
+                        .ports
+                        .get(&port.0)
+                        .and_then(|conn| self.links.get_mut(conn))
+                    {
+                        link.ready = true;
+                    }
+                }
+            }
+        }
+        self.accept();
+        let conns: Vec<ConnId> = self
+            .links
+            .iter()
+            .filter(|(_, l)| l.ready)
+            .map(|(conn, _)| *conn)
+            .collect();
+        for conn in &conns {
+            self.serve(*conn);
+        }
+        if domains_changed {
+            self.check_domains();
+        }
+        self.settle_effects();
+        self.encode_events();
+        self.commit();
+        self.flush(&conns);
+    }
+
+    fn accept(&mut self) {
+        loop {
+            match self.listener.accept() {
+                Ok((stream, _)) => {
+                    let nr_sockets = self.links.values().filter(|l| !l.role.ring).count();
+                    if let Err(e) = self.admit(stream, nr_sockets) {
+                        self.log.line(format_args!("a client was turned away: {e}"));
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                // Nobody more, or too many open files: those who wait are accepted later.
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn admit(&mut self, stream: UnixStream, nr_sockets: usize) -> io::Result<()> {
+        let peer = rustix::net::sockopt::socket_peercred(&stream)?;
+        if !peer.uid.is_root() && peer.uid != rustix::process::geteuid() {
+            return Err(io::Error::other(format!(
+                "user {} may not use the store",
+                peer.uid.as_raw()
+            )));
+        }
+        if nr_sockets >= MAX_SOCKETS {
+            return Err(io::Error::other(format!("{MAX_SOCKETS} are connected")));
+        }
+        stream.set_nonblocking(true)?;
+        let role = Role::tools();
+        let conn = self.engine.connect(role);
+        let carrier = Carrier::Socket {
+            stream,
+            input: Vec::new(),
+        };
+        let (decoder, output) = (Decoder::new(), Default::default());
+        self.links.insert(
+            conn,
+            Link {
+                conn,
+                role,
+                decoder,
+                output,
+                carrier,
+                ready: true,
+            },
+        );
+        Ok(())
+    }
+
+    /// Serves some of a connection's requests.
+    fn serve(&mut self, conn: ConnId) {
+        let Some(mut link) = self.links.remove(&conn) else {
+            return;
+        };
+        if let Some(ring) = link.ring()
+            && ring.wants_restart()
+        {
+            ring.restart();
+            link.decoder = Decoder::new();
+            link.output.clear();
+            self.engine.reset(conn);
+            self.record_changes();
+            self.journal.push(&Record::Restarted {
+                domid: link.role.domid,
+            });
+        }
+        let before = link.ring().map(|ring| ring.req_cons());
+        for _ in 0..BUDGET {
+            if !self.may_ask(&link) {
+                break;
+            }
+            match link.next_request() {
+                Ok(None) => {
+                    link.ready = false;
+                    break;
+                }
+                Ok(Some(request)) => self.request(&mut link, &request),
+                Err(over) => {
+                    self.over(link, over);
+                    return;
+                }
+            }
+        }
+        let domid = link.role.domid;
+        if let Some(after) = link.ring().map(|ring| ring.req_cons())
+            && before != Some(after)
+        {
+            self.journal.push(&Record::Input {
+                domid,
+                cons: after,
+                partial: link.decoder.partial().to_vec(),
+            });
+        }
+        self.links.insert(conn, link);
+        self.settle_effects();
+    }
+
+    fn request(&mut self, link: &mut Link, request: &Packet) {
+        let reply = match self.engine.handle(link.conn, request) {
+            Answer::Reply(reply) => reply,
+            Answer::Introduce(place) => match self.introduce(&place) {
+                Ok(()) => request.ack(),
+                Err(errno) => request.error(errno),
+            },
+            Answer::Release(domid) => {
+                self.detach(domid);
+                self.engine.released(domid);
+                request.ack()
+            }
+            Answer::Control(words) => match self.control(&words) {
+                Ok(text) => request.reply([text.as_bytes(), b"\0"].concat()),
+                Err(errno) => request.error(errno),
+            },
+        };
+        if self.log.requests {
+            let op = Op::from_number(request.kind);
+            let text = String::from_utf8_lossy(&request.payload).replace('\0', " ");
+            let result = if reply.kind == Op::Error.number() {
+                String::from_utf8_lossy(&reply.payload)
+            } else {
+                "ok".into()
+            };
+            let (domid, tx_id) = (link.role.domid, request.tx_id);
+            self.log.line(format_args!(
+                "domid={domid} tx={tx_id} op={op:?} {text:?} result={result:?}"
+            ));
+        }
+        self.record_changes();
+        let at = link.output.nr_bytes();
+        let bytes = reply.encode();
+        link.output.append(&bytes);
+        let domid = link.role.domid;
+        if let Some(ring) = link.ring() {
+            // The queue is shorter than an index is wide.
+            let at = ring.rsp_prod().wrapping_add(at as u32);
+            self.journal.push(&Record::Output {
+                domid,
+                at,
+                nr_events: 0,
+                bytes,
+            });
+        }
+    }
+
+    fn introduce(&mut self, place: &Introduce) -> Result<(), Errno> {
+        let domid = place.domid;
+        if self.places.get(&domid) != Some(place) {
+            self.detach(domid);
+            let open = self.platform.open_ring(place).map_err(|e| {
+                self.log
+                    .line(format_args!("domain {domid} cannot be connected: {e}"));
+                Errno::EINVAL
+            })?;
+            let conn = self.engine.ring_of(domid);
+            self.engine.reset(conn);
+            self.places.insert(domid, *place);
+            self.record_changes();
+            self.journal.push(&Record::Ring {
+                domid,
+                mfn: place.mfn,
+                port: place.port,
+            });
+            self.attach(domid, open, RingState::default());
+        }
+        self.engine.introduced(domid);
+        Ok(())
+    }
+
+    /// The connection is over: a socket is forgotten, a ring is put out of service until its guest restarts it.
+    fn over(&mut self, mut link: Link, over: Over) {
+        match over {
+            Over::Socket => self.engine.disconnect(link.conn),
+            Over::Ring(fault) => {
+                let (conn, domid) = (link.conn, link.role.domid);
+                self.log.line(format_args!(
+                    "domain {domid} broke its ring ({fault:?}): out of service"
+                ));
+                link.decoder = Decoder::new();
+                link.output.clear();
+                link.ready = false;
+                if let Some(ring) = link.ring() {
+                    ring.fail(fault);
+                    let port = ring.port;
+                    self.platform.notify(port);
+                    self.platform.unmask(port);
+                }
+                self.engine.reset(conn);
+                self.record_changes();
+                self.links.insert(conn, link);
+            }
+        }
+    }
+
+    fn check_domains(&mut self) {
+        let domids: Vec<u16> = self.engine.domains().filter(|domid| *domid != 0).collect();
+        for domid in domids {
+            match self.platform.fate(domid) {
+                Fate::Alive => {}
+                Fate::ShutDown => self.engine.domain_shut_down(domid),
+                Fate::Gone => {
+                    self.detach(domid);
+                    self.engine.domain_gone(domid);
+                }
+            }
+        }
+    }
+
+    fn record_changes(&mut self) {
+        for change in self.engine.take_changes() {
+            self.journal.push(&Record::Change(change));
+        }
+    }
+
+    /// Journals what changed and queues what fired.
+    fn settle_effects(&mut self) {
+        self.record_changes();
+        for fired in self.engine.take_events() {
+            let Some(link) = self.links.get_mut(&fired.conn) else {
+                continue;
+            };
+            let event: super::output::Event = fired.into();
+            if link.output.push_event(event.clone()) && link.role.ring {
+                let super::output::Event {
+                    path,
+                    watched,
+                    token,
+                } = event;
+                self.journal.push(&Record::Event {
+                    domid: link.role.domid,
+                    path,
+                    watched,
+                    token,
+                });
+            }
+        }
+    }
+
+    fn encode_events(&mut self) {
+        for link in self.links.values_mut() {
+            let at = link.output.nr_bytes() as u32;
+            let encoded = link.output.encode_events();
+            let domid = link.role.domid;
+            if encoded.nr_events != 0
+                && let Some(ring) = link.ring()
+            {
+                let at = ring.rsp_prod().wrapping_add(at);
+                let (nr_events, bytes) = (encoded.nr_events, encoded.bytes);
+                self.journal.push(&Record::Output {
+                    domid,
+                    at,
+                    nr_events,
+                    bytes,
+                });
+            }
+        }
+    }
+
+    fn commit(&mut self) {
+        if self.journal.is_dirty() || self.journal_failed {
+            let failed_before = self.journal_failed;
+            if self.journal.commit() && self.rewrite().is_err() && !failed_before {
+                let why = self.journal.failure().unwrap_or("?").to_owned();
+                self.log.line(format_args!(
+                    "changes are not being saved, a restart would lose them: {why}"
+                ));
+            }
+            self.journal_failed = self.journal.failure().is_some();
+            if failed_before && !self.journal_failed {
+                self.log.line(format_args!("changes are being saved again"));
+            }
+        }
+    }
+
+    /// Writes the whole state anew.
+    fn rewrite(&mut self) -> io::Result<()> {
+        let (engine, links, places) = (&self.engine, &self.links, &self.places);
+        self.journal.rewrite(&mut |emit| {
+            engine.snapshot(&mut |change| emit(&Record::Change(change)));
+            for Introduce { domid, mfn, port } in places.values().copied() {
+                emit(&Record::Ring { domid, mfn, port });
+            }
+            for link in links.values() {
+                snapshot_ring(link, emit);
+            }
+        })
+    }
+
+    /// Sends what waits, tells the guests, and listens again to those that were served.
+    fn flush(&mut self, served: &[ConnId]) {
+        let waiting = self
+            .links
+            .iter()
+            .filter(|(conn, l)| l.output.nr_bytes() != 0 || served.contains(conn));
+        let conns: Vec<ConnId> = waiting.map(|(conn, _)| *conn).collect();
+        for conn in conns {
+            let Some(mut link) = self.links.remove(&conn) else {
+                continue;
+            };
+            match link.flush() {
+                Ok(notify) => {
+                    // One that must not ask now is heard all the same: its event says that it took answers.
+                    let listens = !link.ready || !self.may_ask(&link);
+                    // More events may have room now.
+                    let more = link.output.nr_bytes() == 0 && !link.output.is_idle();
+                    link.ready |= more;
+                    if let Some(ring) = link.ring() {
+                        let port: EvtchnPort = ring.port;
+                        if notify {
+                            self.platform.notify(port);
+                        }
+                        if listens && served.contains(&conn) {
+                            self.platform.unmask(port);
+                        }
+                    }
+                    self.links.insert(conn, link);
+                }
+                Err(over) => self.over(link, over),
+            }
+        }
+    }
+}
+
+fn snapshot_ring(link: &Link, emit: &mut Emit<'_>) {
+    let Carrier::Ring(ring) = &link.carrier else {
+        return;
+    };
+    let domid = link.role.domid;
+    emit(&Record::Input {
+        domid,
+        cons: ring.req_cons(),
+        partial: link.decoder.partial().to_vec(),
+    });
+    emit(&Record::Output {
+        domid,
+        at: ring.rsp_prod(),
+        nr_events: 0,
+        bytes: link.output.bytes(),
+    });
+    for event in link.output.events() {
+        let super::output::Event {
+            path,
+            watched,
+            token,
+        } = event.clone();
+        emit(&Record::Event {
+            domid,
+            path,
+            watched,
+            token,
+        });
+    }
+}
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

@@ -1,0 +1,538 @@
+use std::os::unix::net::UnixListener;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::daemon::output::MAX_EVENTS;
+use crate::daemon::testing::{FakeHost, Guest, TempDir};
+
+/// A daemon on a fake host that can be killed and started again.
+struct World {
+    dir: TempDir,
+    host: FakeHost,
+    server: Option<Server<FakeHost>>,
+}
+
+impl World {
+    fn new(host: &FakeHost) -> World {
+        let mut world = World {
+            dir: TempDir::new(),
+            host: host.clone(),
+            server: None,
+        };
+        world.start();
+        world
+    }
+
+    fn start(&mut self) {
+        let socket = self.dir.path().join("socket");
+        let _ = std::fs::remove_file(&socket);
+        let listener = UnixListener::bind(&socket).unwrap();
+        let (journal, loaded) = Journal::open(&self.dir.path().join("state"), "boot").unwrap();
+        let mut log = Log::default();
+        log.to_file("/dev/null".as_ref()).unwrap();
+        let server = Server::start(self.host.clone(), listener, journal, loaded, 1_000_000, log);
+        self.server = Some(server.unwrap());
+    }
+
+    fn kill(&mut self) {
+        self.server = None;
+        self.host.daemon_died();
+        self.start();
+    }
+
+    fn server(&mut self) -> &mut Server<FakeHost> {
+        self.server.as_mut().unwrap()
+    }
+
+    /// A round that waits for nothing.
+    fn round(&mut self) {
+        self.server().step(Some(Duration::ZERO)).unwrap();
+    }
+
+    fn introduce(&mut self, domid: u16) {
+        let server = self.server();
+        server
+            .introduce(&Introduce {
+                domid,
+                mfn: 1,
+                port: 1,
+            })
+            .unwrap();
+        // As the builder does: the guest may write to its own home.
+        let home = crate::path::home(domid);
+        for (op, payload) in [
+            (Op::Mkdir, format!("{home}\0")),
+            (Op::SetPerms, format!("{home}\0n{domid}\0")),
+        ] {
+            let conn = server.engine.connect(Role::tools());
+            server
+                .engine
+                .handle(conn, &Packet::new(op, 0, 0, payload.into_bytes()));
+            server.engine.disconnect(conn);
+        }
+        self.round();
+    }
+
+    /// One request of a guest and its reply, skipping events.
+    fn ask(&mut self, guest: &mut Guest, op: Op, tx_id: u32, payload: &[u8]) -> Packet {
+        let request = guest.request(op, tx_id, payload);
+        let bytes = request.encode();
+        let mut sent = 0;
+        for _ in 0..1000 {
+            sent += guest.put(&bytes[sent..]);
+            self.round();
+            while let Some(packet) = guest.next() {
+                if packet.kind != Op::WatchEvent.number() {
+                    assert_eq!(packet.req_id, request.req_id);
+                    return packet;
+                }
+            }
+        }
+        panic!("no reply to {op:?}");
+    }
+}
+
+fn is_error(packet: &Packet, errno: Errno) -> bool {
+    packet.kind == Op::Error.number() && packet.payload == format!("{errno}\0").into_bytes()
+}
+
+#[test]
+fn a_guest_reads_and_writes_over_its_ring() {
+    let host = FakeHost::default();
+    let mut guest = host.guest(7);
+    let mut world = World::new(&host);
+    world.introduce(7);
+    assert_eq!(guest.page.load_u32(2064), 7, "features are announced");
+    assert_eq!(
+        world
+            .ask(&mut guest, Op::Write, 0, b"data/a\0value")
+            .payload,
+        b"OK\0"
+    );
+    assert_eq!(
+        world.ask(&mut guest, Op::Read, 0, b"data/a\0").payload,
+        b"value"
+    );
+    assert!(is_error(
+        &world.ask(&mut guest, Op::Read, 0, b"/tool\0"),
+        Errno::EACCES
+    ));
+    // Longer than the ring, both ways.
+    let long = [b"data/long\0".to_vec(), vec![b'x'; 2000]].concat();
+    assert_eq!(world.ask(&mut guest, Op::Write, 0, &long).payload, b"OK\0");
+    assert_eq!(
+        world
+            .ask(&mut guest, Op::Read, 0, b"data/long\0")
+            .payload
+            .len(),
+        2000
+    );
+    assert!(host.notified(7) > 0);
+}
+
+#[test]
+fn watches_of_a_guest_outlive_the_daemon() {
+    let host = FakeHost::default();
+    let mut guest = host.guest(7);
+    let mut world = World::new(&host);
+    world.introduce(7);
+    world.ask(&mut guest, Op::Watch, 0, b"data\0token\0");
+    world.kill();
+    world.ask(&mut guest, Op::Write, 0, b"data/x\0one");
+    world.round();
+    let mut events =
+        std::iter::from_fn(|| guest.next()).filter(|p| p.kind == Op::WatchEvent.number());
+    let expected = Packet::watch_event("data/x", b"token").unwrap();
+    assert!(events.any(|e| e == expected));
+    assert_eq!(host.open_ports(), 1);
+}
+
+#[test]
+fn a_transaction_that_was_open_at_a_kill_is_to_be_run_again() {
+    let host = FakeHost::default();
+    let mut guest = host.guest(7);
+    let mut world = World::new(&host);
+    world.introduce(7);
+    let start = world.ask(&mut guest, Op::TransactionStart, 0, b"\0");
+    let tx_id = std::str::from_utf8(&start.payload[..start.payload.len() - 1])
+        .unwrap()
+        .parse()
+        .unwrap();
+    world.ask(&mut guest, Op::Write, tx_id, b"data/x\0one");
+    world.kill();
+    assert_eq!(
+        world
+            .ask(&mut guest, Op::Write, tx_id, b"data/y\0one")
+            .payload,
+        b"OK\0"
+    );
+    assert!(is_error(
+        &world.ask(&mut guest, Op::TransactionEnd, tx_id, b"T\0"),
+        Errno::EAGAIN
+    ));
+    assert!(is_error(
+        &world.ask(&mut guest, Op::Read, 0, b"data/y\0"),
+        Errno::ENOENT
+    ));
+    let again = world.ask(&mut guest, Op::TransactionStart, 0, b"\0");
+    assert_ne!(
+        again.payload, start.payload,
+        "the old number is not given to a new transaction"
+    );
+}
+
+#[test]
+fn a_reply_cut_by_a_kill_is_completed() {
+    let host = FakeHost::default();
+    let mut guest = host.guest(7);
+    let mut world = World::new(&host);
+    world.introduce(7);
+    let long = [b"data/long\0".to_vec(), vec![b'x'; 2000]].concat();
+    world.ask(&mut guest, Op::Write, 0, &long);
+    let request = guest.request(Op::Read, 0, b"data/long\0");
+    guest.put(&request.encode());
+    world.round();
+    guest.take(100);
+    world.kill();
+    for _ in 0..10 {
+        world.round();
+        guest.take(usize::MAX);
+    }
+    assert_eq!(guest.next().unwrap().payload.len(), 2000);
+    assert_eq!(guest.next(), None);
+}
+
+#[test]
+fn an_impossible_index_costs_the_guest_its_ring_until_it_restarts_it() {
+    let host = FakeHost::default();
+    let (mut bad, mut good) = (host.guest(7), host.guest(8));
+    let mut world = World::new(&host);
+    world.introduce(7);
+    world.introduce(8);
+    world.ask(&mut bad, Op::Watch, 0, b"data\0t\0");
+    bad.page
+        .store_u32(2052, bad.page.load_u32(2048).wrapping_add(1025));
+    bad.kick();
+    world.round();
+    assert_eq!(bad.page.load_u32(2072), 2, "the page says why");
+    assert_eq!(
+        world.ask(&mut good, Op::Write, 0, b"data/a\0b").payload,
+        b"OK\0"
+    );
+    // The reconnection of docs/misc/xenstore-ring.txt.
+    bad.page.store_u32(2068, 1);
+    bad.kick();
+    world.round();
+    bad.forget();
+    assert_eq!((bad.page.load_u32(2068), bad.page.load_u32(2072)), (0, 0));
+    assert_eq!(
+        world.ask(&mut bad, Op::Write, 0, b"data/a\0b").payload,
+        b"OK\0"
+    );
+    assert_eq!(bad.next(), None, "the watch is gone");
+}
+
+#[test]
+fn an_oversized_message_costs_the_guest_its_ring() {
+    let host = FakeHost::default();
+    let guest = host.guest(7);
+    let mut world = World::new(&host);
+    world.introduce(7);
+    let mut bytes = vec![0; 12];
+    bytes.extend_from_slice(&5000u32.to_le_bytes());
+    guest.put(&bytes);
+    world.round();
+    assert_eq!(guest.page.load_u32(2072), 3);
+}
+
+#[test]
+fn a_guest_that_does_not_read_is_not_served_and_bounded() {
+    let host = FakeHost::default();
+    let (mut deaf, mut busy) = (host.guest(7), host.guest(8));
+    let mut world = World::new(&host);
+    world.introduce(7);
+    world.introduce(8);
+    world.ask(&mut deaf, Op::Watch, 0, b"/local/domain/8\0t\0");
+    world.ask(&mut busy, Op::SetPerms, 0, b"/local/domain/8\0r8\0");
+    for n in 0..1500 {
+        world.ask(&mut busy, Op::Mkdir, 0, format!("n{n}\0").as_bytes());
+        world.ask(&mut busy, Op::Rm, 0, format!("n{n}\0").as_bytes());
+    }
+    let request = deaf.request(Op::Read, 0, b"/local/domain/8\0").encode();
+    for _ in 0..5000 {
+        deaf.put(&request);
+        world.round();
+    }
+    let server = world.server();
+    let outstanding = server.engine.limits().outstanding;
+    for link in server.links.values() {
+        assert!(link.output.events().count() <= MAX_EVENTS + 1);
+        assert!(link.output.nr_bytes() <= outstanding + 5000);
+    }
+    // Once it reads, it gets everything, and is served again.
+    for _ in 0..2000 {
+        while deaf.next().is_some() {}
+        world.round();
+    }
+    assert!(
+        deaf.page.load_u32(2052) == deaf.page.load_u32(2048),
+        "all requests were taken in the end"
+    );
+}
+
+#[test]
+fn quotas_hold_a_guest_back() {
+    let host = FakeHost::default();
+    let mut guest = host.guest(7);
+    let mut world = World::new(&host);
+    world.introduce(7);
+    for n in 0..128 {
+        assert_eq!(
+            world
+                .ask(&mut guest, Op::Watch, 0, format!("w{n}\0t\0").as_bytes())
+                .payload,
+            b"OK\0"
+        );
+    }
+    assert!(is_error(
+        &world.ask(&mut guest, Op::Watch, 0, b"more\0t\0"),
+        Errno::ENOSPC
+    ));
+    for _ in 0..10 {
+        assert_ne!(
+            world.ask(&mut guest, Op::TransactionStart, 0, b"\0").kind,
+            Op::Error.number()
+        );
+    }
+    assert!(is_error(
+        &world.ask(&mut guest, Op::TransactionStart, 0, b"\0"),
+        Errno::ENOSPC
+    ));
+    world.kill();
+    assert!(
+        is_error(
+            &world.ask(&mut guest, Op::Watch, 0, b"more\0t\0"),
+            Errno::ENOSPC
+        ),
+        "quotas outlive the daemon"
+    );
+    world.ask(&mut guest, Op::ResetWatches, 0, b"\0");
+    assert_eq!(
+        world.ask(&mut guest, Op::Watch, 0, b"more\0t\0").payload,
+        b"OK\0"
+    );
+}
+
+#[test]
+fn a_dead_domain_is_cleaned_up_and_announced() {
+    let host = FakeHost::default();
+    let mut kernel = host.guest(0);
+    let mut guest = host.guest(7);
+    let mut world = World::new(&host);
+    world.introduce(7);
+    world.ask(&mut guest, Op::Write, 0, b"data/a\0one");
+    world.ask(&mut kernel, Op::Watch, 0, b"@releaseDomain\0t\0");
+    while kernel.next().is_some() {}
+    let released = Packet::watch_event("@releaseDomain", b"t").unwrap();
+    host.set_fate(7, Fate::ShutDown);
+    world.round();
+    assert_eq!(kernel.next(), Some(released.clone()));
+    host.set_fate(7, Fate::ShutDown);
+    world.round();
+    assert_eq!(kernel.next(), None, "once until it is resumed");
+    assert_eq!(
+        world.ask(&mut guest, Op::Read, 0, b"data/a\0").payload,
+        b"one"
+    );
+    host.set_fate(7, Fate::Gone);
+    world.round();
+    assert_eq!(kernel.next(), Some(released));
+    assert!(is_error(
+        &world.ask(&mut kernel, Op::Read, 0, b"/local/domain/7\0"),
+        Errno::ENOENT
+    ));
+    assert_eq!(
+        world
+            .ask(&mut kernel, Op::IsDomainIntroduced, 0, b"7\0")
+            .payload,
+        b"F\0"
+    );
+    assert_eq!(host.open_ports(), 1, "only domain 0's ring stays");
+}
+
+#[test]
+fn a_domain_that_died_with_the_daemon_is_found_at_the_start() {
+    let host = FakeHost::default();
+    let mut kernel = host.guest(0);
+    host.guest(7);
+    let mut world = World::new(&host);
+    world.introduce(7);
+    world.ask(&mut kernel, Op::Watch, 0, b"@releaseDomain\0t\0");
+    while kernel.next().is_some() {}
+    host.set_fate(7, Fate::Gone);
+    world.kill();
+    world.round();
+    assert_eq!(kernel.next(), Packet::watch_event("@releaseDomain", b"t"));
+    assert_eq!(
+        world
+            .ask(&mut kernel, Op::IsDomainIntroduced, 0, b"7\0")
+            .payload,
+        b"F\0"
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever a guest writes into its page, the daemon goes on and others are served.
+    #[test]
+    fn a_random_page_harms_nobody_else(
+        pokes in prop::collection::vec((0usize..519, any::<u32>(), any::<bool>()), 1..60),
+    ) {
+        let host = FakeHost::default();
+        let (bad, mut good) = (host.guest(7), host.guest(8));
+        let mut world = World::new(&host);
+        world.introduce(7);
+        world.introduce(8);
+        for (word, value, small) in pokes {
+            bad.page.store_u32(word * 4, if small { value % 1200 } else { value });
+            bad.kick();
+            world.round();
+        }
+        prop_assert_eq!(world.ask(&mut good, Op::Write, 0, b"data/a\0b").payload, b"OK\0");
+        world.kill();
+        prop_assert_eq!(world.ask(&mut good, Op::Read, 0, b"data/a\0").payload, b"b");
+        prop_assert!(world.server().engine.check().is_ok());
+    }
+
+    /// A guest counts up in transactions while the daemon is killed at any stage of any round: every request gets one
+    /// reply, and every commit that was acknowledged (and no other) took place.
+    #[test]
+    fn kills_at_any_stage_lose_and_repeat_nothing(
+        stages in prop::collection::vec((0u8..6, 1usize..400), 1..120),
+    ) {
+        let host = FakeHost::default();
+        let mut guest = host.guest(7);
+        let mut world = World::new(&host);
+        world.introduce(7);
+        world.ask(&mut guest, Op::Write, 0, b"n\x000");
+        let mut driver = Counter::new(&mut guest);
+        for (stage, bytes) in stages {
+            driver.push(bytes);
+            match stage {
+                0 => world.kill(),
+                1 => world.server().stop_after_serving(),
+                2 => world.server().stop_before_flush(),
+                _ => world.round(),
+            }
+            if matches!(stage, 1 | 2) {
+                world.kill();
+            }
+            driver.pull(bytes);
+        }
+        for _ in 0..200 {
+            driver.push(usize::MAX);
+            world.round();
+            driver.pull(usize::MAX);
+            if driver.idle() {
+                break;
+            }
+        }
+        prop_assert!(driver.idle(), "the last request was answered");
+        let acknowledged = driver.acknowledged;
+        let stored = world.ask(&mut guest, Op::Read, 0, b"n\0").payload;
+        prop_assert_eq!(stored, acknowledged.to_string().into_bytes());
+    }
+}
+
+impl<P: Platform> Server<P> {
+    /// The first half of a round: requests were served, nothing is written.
+    fn stop_after_serving(&mut self) {
+        let conns: Vec<ConnId> = self.links.keys().copied().collect();
+        for conn in conns {
+            self.serve(conn);
+        }
+        self.settle_effects();
+    }
+
+    /// All of a round but its last step: the journal is written, no answer went out.
+    fn stop_before_flush(&mut self) {
+        self.stop_after_serving();
+        self.encode_events();
+        self.commit();
+    }
+}
+
+/// A guest's kernel that increments `n` in transactions, one request at a time, a few bytes at a time.
+struct Counter<'a> {
+    guest: &'a mut Guest,
+    outgoing: Vec<u8>,
+    waiting: Option<(Op, u32)>,
+    tx_id: u32,
+    value: u64,
+    acknowledged: u64,
+}
+
+impl<'a> Counter<'a> {
+    fn new(guest: &'a mut Guest) -> Counter<'a> {
+        Counter {
+            guest,
+            outgoing: Vec::new(),
+            waiting: None,
+            tx_id: 0,
+            value: 0,
+            acknowledged: 0,
+        }
+    }
+
+    fn idle(&self) -> bool {
+        self.waiting.is_none() && self.tx_id == 0
+    }
+
+    fn send(&mut self, op: Op, payload: &[u8]) {
+        let packet = self.guest.request(op, self.tx_id, payload);
+        self.waiting = Some((op, packet.req_id));
+        self.outgoing = packet.encode();
+    }
+
+    fn push(&mut self, most: usize) {
+        if self.waiting.is_none() && self.tx_id == 0 && most != usize::MAX {
+            self.send(Op::TransactionStart, b"\0");
+        }
+        let len = self.outgoing.len().min(most);
+        let sent = self.guest.put(&self.outgoing[..len]);
+        self.outgoing.drain(..sent);
+    }
+
+    fn pull(&mut self, most: usize) {
+        self.guest.take(most);
+        while let Some(reply) = self.guest.received_now() {
+            let (op, req_id) = self.waiting.take().expect("one reply per request");
+            assert_eq!(reply.req_id, req_id);
+            let text = String::from_utf8(reply.payload.clone()).unwrap();
+            let failed = reply.kind == Op::Error.number();
+            assert!(
+                !failed || (op == Op::TransactionEnd && text == "EAGAIN\0"),
+                "{op:?}: {text}"
+            );
+            match op {
+                Op::TransactionStart => {
+                    self.tx_id = text.trim_end_matches('\0').parse().unwrap();
+                    self.send(Op::Read, b"n\0");
+                }
+                Op::Read => {
+                    self.value = text.parse().unwrap();
+                    let payload = format!("n\0{}", self.value + 1);
+                    self.send(Op::Write, payload.as_bytes());
+                }
+                Op::Write => self.send(Op::TransactionEnd, b"T\0"),
+                _ => {
+                    self.acknowledged += u64::from(!failed);
+                    self.tx_id = 0;
+                }
+            }
+        }
+    }
+}
