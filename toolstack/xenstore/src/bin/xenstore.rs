@@ -297,15 +297,15 @@ fn list_tree(
         };
         let mut line = format!("{label} = \"{}\"", escape(&value));
         if with_perms && let Ok(perms) = store.perms(&child) {
-            // As Debian's clients print it: dots in odd columns up to 60.
-            while line.len() < 60 {
+            // As Debian's clients print it: dots in odd columns up to 60, but none behind whole paths.
+            while !full && line.len() < 60 {
                 line.push(if line.len() % 2 == 1 && line.ends_with(' ') {
                     '.'
                 } else {
                     ' '
                 });
             }
-            line += &format!("  ({perms})");
+            line += &format!("{}({perms})", if full { "   " } else { "  " });
         }
         writeln!(out, "{line}")?;
         match list_tree(store, out, &child, level + 1, full, with_perms) {
