@@ -341,7 +341,7 @@ fn errors_name_the_line_and_what_to_do() {
             "x = '''a\n\n",
             1,
             "this string is never closed",
-            "three quotes",
+            "it ends with the quotes",
         ),
         ("x = 1)", 1, "')' closes nothing", ""),
         ("x = (1]", 1, "']' does not close '('", ""),

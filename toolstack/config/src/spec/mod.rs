@@ -18,6 +18,7 @@ mod vdev;
 mod vif;
 
 pub use check::MAX_VCPUS;
+pub(crate) use check::check_builder;
 pub use convert::{FromSxp, device_from_sxp};
 pub use cpus::{CpuSet, InitialCpu, MAX_CPU};
 pub use disk::{Disk, DiskMode, DiskSource};
