@@ -55,7 +55,7 @@ impl Xen {
     /// # Errors
     /// Those of the call.
     pub fn version(&self) -> Result<Version> {
-        let number = self.version_call(XENVER_version, &mut 0u8)?;
+        let number = self.version_number(XENVER_version)?;
         let mut extra = [0; XEN_EXTRAVERSION_LEN];
         self.version_call(XENVER_extraversion, &mut extra)?;
         let [minor_low, minor_high, major_low, major_high, ..] = number.to_le_bytes();
@@ -90,12 +90,21 @@ impl Xen {
             capabilities: text(&capabilities).trim().into(),
             command_line: text(&command_line),
             virt_start: platform.virt_start,
-            page_size: self.version_call(XENVER_pagesize, &mut 0u8)?,
+            page_size: self.version_number(XENVER_pagesize)?,
         })
     }
 
-    fn version_call<T: Plain>(&self, cmd: u32, answer: &mut T) -> Result<u64> {
+    /// A question whose answer is a number; it takes no argument, and refuses one.
+    fn version_number(&self, cmd: u32) -> Result<u64> {
+        self.hypercalls
+            .begin()
+            .issue(__HYPERVISOR_xen_version, &[cmd.into(), 0])
+            .map_err(|errno| Error::new("xen_version", errno))
+    }
+
+    fn version_call<T: Plain>(&self, cmd: u32, answer: &mut T) -> Result<()> {
         self.op(__HYPERVISOR_xen_version, cmd, answer)
+            .map(|_| ())
             .map_err(|errno| Error::new("xen_version", errno))
     }
 }
