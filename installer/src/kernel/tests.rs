@@ -174,6 +174,39 @@ fn a_kernel_is_its_image_symbols_map_config_and_modules() {
 }
 
 #[test]
+fn an_installed_kernel_takes_the_place_of_an_older_one_of_its_flavour() {
+    let mut fake = Fake::new("install");
+    let root = fake.root.join("install");
+    let names = |dir: &str| {
+        let entries = fs::read_dir(root.join(dir)).unwrap().flatten();
+        let mut names: Vec<_> = entries
+            .map(|e| e.file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    install::install_below(&root, &fake.build().unwrap()).unwrap();
+    fs::write(root.join("boot/xen.gz"), "").unwrap();
+    fs::write(root.join("boot/vmlinuz-9.9.8-xenU"), "").unwrap();
+    fake.fragment += "CONFIG_LOCALVERSION=\"-mine-xen0\"\n";
+    install::install_below(&root, &fake.build().unwrap()).unwrap();
+    assert_eq!(names("lib/modules"), ["9.9.9-mine-xen0"]);
+    assert_eq!(
+        names("boot"),
+        [
+            "System.map-9.9.9-mine-xen0",
+            "config-9.9.9-mine-xen0",
+            "vmlinux-syms-9.9.9-mine-xen0",
+            "vmlinuz-9.9.8-xenU",
+            "vmlinuz-9.9.9-mine-xen0",
+            "xen.gz"
+        ]
+    );
+    let dep = root.join("lib/modules/9.9.9-mine-xen0/modules.dep");
+    assert!(dep.is_file());
+}
+
+#[test]
 fn the_builders_environment_does_not_get_through_unless_it_is_given() {
     let fake = Fake::new("env");
     assert!(text(&fake.build().unwrap().image).ends_with("9.9.9-xen0 build build \n"));
