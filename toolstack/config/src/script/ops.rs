@@ -358,13 +358,14 @@ fn integers(op: &str, a: i64, b: i64) -> Res<Value> {
         "/" | "//" => a
             .checked_div(b)
             .map(|quotient| quotient - i64::from(a % b != 0 && (a < 0) != (b < 0))),
-        "%" => a.checked_rem(b).map(|rest| {
-            if rest != 0 && (rest < 0) != (b < 0) {
+        "%" => {
+            let rest = a.wrapping_rem(b);
+            Some(if rest != 0 && (rest < 0) != (b < 0) {
                 rest + b
             } else {
                 rest
-            }
-        }),
+            })
+        }
         "**" if b < 0 => {
             #[expect(clippy::cast_precision_loss, reason = "as Python converts")]
             return floats(op, a as f64, b as f64);

@@ -1,0 +1,4 @@
+try:
+  while 1: pass
+except:
+  pass

@@ -1,0 +1,2 @@
+x = 'a'
+while 1: x = x.replace('a', 'aa')
