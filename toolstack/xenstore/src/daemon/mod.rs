@@ -3,6 +3,8 @@
 //! [`Server`] does rounds; [`Journal`] is its memory across deaths; [`Platform`] is the machine below.
 
 mod control;
+#[cfg(test)]
+mod fuzz_tests;
 mod journal;
 mod link;
 mod log;

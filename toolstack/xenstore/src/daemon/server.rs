@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rexen_xenctl::EvtchnPort;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -30,6 +30,8 @@ const BUDGET: usize = 8;
 const PRIVILEGED_OUTSTANDING: usize = 1 << 20;
 /// Sockets open at once; more are turned away.
 const MAX_SOCKETS: usize = 1024;
+/// How long guests wait for the next try of a transaction of domain 0's.
+const FAVOUR: Duration = Duration::from_millis(100);
 /// How long to wait before a journal that could not be written is tried again.
 const JOURNAL_RETRY: Duration = Duration::from_secs(1);
 
@@ -44,6 +46,14 @@ pub struct Server<P> {
     ports: HashMap<u32, ConnId>,
     places: BTreeMap<u16, Introduce>,
     journal_failed: bool,
+    favoured: Option<Favoured>,
+}
+
+/// A connection of domain 0 whose transaction met a conflict.
+#[derive(Clone, Copy, Debug)]
+struct Favoured {
+    conn: ConnId,
+    until: Instant,
 }
 
 impl<P: Platform> Server<P> {
@@ -77,6 +87,7 @@ impl<P: Platform> Server<P> {
             ports: HashMap::new(),
             places: BTreeMap::new(),
             journal_failed: false,
+            favoured: None,
         };
         if again {
             let nr_domains = server.engine.domains().count();
@@ -213,8 +224,12 @@ impl<P: Platform> Server<P> {
     /// # Errors
     /// Waiting for events failed.
     pub fn step(&mut self, limit: Option<Duration>) -> io::Result<()> {
-        let limit = if self.links.values().any(|l| l.ready && self.may_ask(l)) {
+        let goes_on = |l: &Link| l.ready && self.may_ask(l) && !self.must_wait(l);
+        let limit = if self.links.values().any(goes_on) {
             Some(Duration::ZERO)
+        } else if let Some(favoured) = self.favoured {
+            let left = favoured.until.saturating_duration_since(Instant::now());
+            Some(limit.unwrap_or(left).min(left))
         } else if self.journal_failed {
             Some(limit.unwrap_or(JOURNAL_RETRY).min(JOURNAL_RETRY))
         } else {
@@ -275,28 +290,34 @@ impl<P: Platform> Server<P> {
     }
 
     fn round(&mut self) {
+        let served = self.serve_all();
+        self.commit();
+        self.flush(&served);
+    }
+
+    /// Serves everybody a little; nothing of it shows outside before it is committed and flushed.
+    fn serve_all(&mut self) -> Vec<ConnId> {
         let mut domains_changed = false;
         while let Some(happening) = self.platform.next() {
             match happening {
                 Happening::Domains => domains_changed = true,
                 Happening::Ring(port) => {
-                    if let Some(link) = self
-                        .ports
-                        .get(&port.0)
-                        .and_then(|conn| self.links.get_mut(conn))
-                    {
+                    let conn = self.ports.get(&port.0);
+                    if let Some(link) = conn.and_then(|conn| self.links.get_mut(conn)) {
                         link.ready = true;
                     }
                 }
             }
         }
         self.accept();
-        let conns: Vec<ConnId> = self
+        if self.favoured.is_some_and(|f| Instant::now() >= f.until) {
+            self.favoured = None;
+        }
+        let ready = self
             .links
             .iter()
-            .filter(|(_, l)| l.ready)
-            .map(|(conn, _)| *conn)
-            .collect();
+            .filter(|(_, l)| l.ready && !self.must_wait(l));
+        let conns: Vec<ConnId> = ready.map(|(conn, _)| *conn).collect();
         for conn in &conns {
             self.serve(*conn);
         }
@@ -305,8 +326,27 @@ impl<P: Platform> Server<P> {
         }
         self.settle_effects();
         self.encode_events();
-        self.commit();
-        self.flush(&conns);
+        conns
+    }
+
+    /// Whether the connection has to let a transaction of domain 0's go first.
+    fn must_wait(&self, link: &Link) -> bool {
+        self.favoured.is_some() && !link.role.privileged
+    }
+
+    /// After a conflict of domain 0's, guests wait until it tried again: they cannot make it fail for ever.
+    fn favour(&mut self, conn: ConnId, request: &Packet, reply: &Packet) {
+        if request.kind != Op::TransactionEnd.number() {
+            return;
+        }
+        if reply.payload == b"EAGAIN\0" {
+            self.favoured = Some(Favoured {
+                conn,
+                until: Instant::now() + FAVOUR,
+            });
+        } else if self.favoured.is_some_and(|f| f.conn == conn) {
+            self.favoured = None;
+        }
     }
 
     fn accept(&mut self) {
@@ -436,6 +476,9 @@ impl<P: Platform> Server<P> {
                 "domid={domid} tx={tx_id} op={op:?} {text:?} result={result:?}"
             ));
         }
+        if link.role.privileged {
+            self.favour(link.conn, request, &reply);
+        }
         self.record_changes();
         let at = link.output.nr_bytes();
         let bytes = reply.encode();
@@ -480,7 +523,10 @@ impl<P: Platform> Server<P> {
     /// The connection is over: a socket is forgotten, a ring is put out of service until its guest restarts it.
     fn over(&mut self, mut link: Link, over: Over) {
         match over {
-            Over::Socket => self.engine.disconnect(link.conn),
+            Over::Socket => {
+                self.engine.disconnect(link.conn);
+                self.favoured = self.favoured.filter(|f| f.conn != link.conn);
+            }
             Over::Ring(fault) => {
                 let (conn, domid) = (link.conn, link.role.domid);
                 self.log.line(format_args!(
@@ -664,4 +710,4 @@ fn snapshot_ring(link: &Link, emit: &mut Emit<'_>) {
 
 #[cfg(test)]
 #[path = "server_tests.rs"]
-mod tests;
+pub(super) mod tests;

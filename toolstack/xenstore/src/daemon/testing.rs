@@ -169,7 +169,8 @@ impl Guest {
     /// Puts in what fits and raises the event; how much that was.
     pub fn put(&self, bytes: &[u8]) -> usize {
         let (prod, cons) = (self.page.load_u32(2052), self.page.load_u32(2048));
-        let len = bytes.len().min(1024 - prod.wrapping_sub(cons) as usize);
+        let room = 1024usize.saturating_sub(prod.wrapping_sub(cons) as usize);
+        let len = bytes.len().min(room);
         for (n, byte) in bytes[..len].iter().enumerate() {
             self.page.write((prod as usize + n) % 1024, &[*byte]);
         }
@@ -229,6 +230,14 @@ impl Guest {
 }
 
 impl Guest {
+    /// Reads and throws away.
+    pub fn discard(&self, most: usize) {
+        let (prod, cons) = (self.page.load_u32(2060), self.page.load_u32(2056));
+        let len = (prod.wrapping_sub(cons) as usize).min(most);
+        self.page.store_u32(2056, cons.wrapping_add(len as u32));
+        self.kick();
+    }
+
     /// The next message among the bytes taken so far.
     pub fn received_now(&mut self) -> Option<Packet> {
         self.received.pop_front()

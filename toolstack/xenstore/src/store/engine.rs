@@ -165,12 +165,7 @@ impl Engine {
 
     /// A domain's ring is connected: `@introduceDomain` fires.
     pub fn introduced(&mut self, domid: u16) {
-        self.domains.insert(domid, Domain::default());
-        self.record(Change::Introduced {
-            domid,
-            shut_down: false,
-            target: None,
-        });
+        self.set_domain(domid, Domain::default());
         self.fire_special(watch::INTRODUCE_DOMAIN, domid);
     }
 
@@ -186,19 +181,18 @@ impl Engine {
 
     /// A domain was found shut down or crashed: `@releaseDomain` fires, once until it is resumed.
     pub fn domain_shut_down(&mut self, domid: u16) {
-        let Some(domain) = self.domains.get_mut(&domid) else {
-            return;
-        };
-        if mem::replace(&mut domain.shut_down, true) {
-            return;
+        if let Some(domain) = self.domains.get(&domid).copied()
+            && !domain.shut_down
+        {
+            self.set_domain(
+                domid,
+                Domain {
+                    shut_down: true,
+                    ..domain
+                },
+            );
+            self.fire_special(watch::RELEASE_DOMAIN, domid);
         }
-        let target = domain.target;
-        self.record(Change::Introduced {
-            domid,
-            shut_down: true,
-            target,
-        });
-        self.fire_special(watch::RELEASE_DOMAIN, domid);
     }
 
     /// A domain is gone: it is released, its nodes are removed, and nodes of others forget it.
@@ -233,19 +227,41 @@ impl Engine {
             }
         }
         self.apply(effects);
-        for domain in self
-            .domains
-            .values_mut()
-            .filter(|d| d.target == Some(domid))
-        {
-            domain.target = None;
+        for (other, domain) in self.domains.clone() {
+            if domain.target == Some(domid) {
+                self.set_domain(
+                    other,
+                    Domain {
+                        target: None,
+                        ..domain
+                    },
+                );
+            }
         }
-        for perms in self.special.values_mut() {
+        for (path, perms) in self.special.clone() {
             if let Some(fewer) = perms.without(domid) {
-                *perms = fewer;
+                self.set_special(path, fewer);
             }
         }
         self.released(domid);
+    }
+
+    pub(super) fn set_domain(&mut self, domid: u16, domain: Domain) {
+        self.domains.insert(domid, domain);
+        let Domain { shut_down, target } = domain;
+        self.record(Change::Introduced {
+            domid,
+            shut_down,
+            target,
+        });
+    }
+
+    pub(super) fn set_special(&mut self, special: &'static str, perms: Perms) {
+        self.special.insert(special, perms.clone());
+        self.record(Change::Special {
+            path: special.to_owned(),
+            perms,
+        });
     }
 
     pub(super) fn caller(&self, role: Role) -> Caller {

@@ -1,6 +1,6 @@
 //! Requests: from a packet to what is done, and back to a packet.
 
-use super::engine::{Engine, home};
+use super::engine::{Domain, Engine, home};
 use super::step::{Outcome, Step};
 use super::transaction::Transaction;
 use super::watch::Registered;
@@ -80,14 +80,14 @@ impl Engine {
             }
             Op::Resume => {
                 let domid = one_domid(request)?;
-                let domain = self.domains.get_mut(&domid).ok_or(Errno::ENOENT)?;
-                domain.shut_down = false;
-                let target = domain.target;
-                self.record(Change::Introduced {
+                let domain = *self.domains.get(&domid).ok_or(Errno::ENOENT)?;
+                self.set_domain(
                     domid,
-                    shut_down: false,
-                    target,
-                });
+                    Domain {
+                        shut_down: false,
+                        ..domain
+                    },
+                );
                 None
             }
             Op::SetTarget => self.set_target(request)?,
@@ -368,14 +368,14 @@ impl Engine {
         if !self.domains.contains_key(&target) {
             return Err(Errno::ENOENT);
         }
-        let domain = self.domains.get_mut(&domid).ok_or(Errno::ENOENT)?;
-        domain.target = Some(target);
-        let shut_down = domain.shut_down;
-        self.record(Change::Introduced {
+        let domain = *self.domains.get(&domid).ok_or(Errno::ENOENT)?;
+        self.set_domain(
             domid,
-            shut_down,
-            target: Some(target),
-        });
+            Domain {
+                target: Some(target),
+                ..domain
+            },
+        );
         Ok(None)
     }
 
@@ -402,11 +402,7 @@ impl Engine {
         let special = Engine::special_of(path)
             .filter(|s| *s == path)
             .ok_or(Errno::EINVAL)?;
-        self.special.insert(special, perms.clone());
-        self.record(Change::Special {
-            path: path.to_owned(),
-            perms,
-        });
+        self.set_special(special, perms);
         Ok(None)
     }
 }
