@@ -72,6 +72,12 @@ impl ByteRing {
         }
     }
 
+    /// Where in the page the bytes, the consumer's and the producer's index are.
+    #[cfg(test)]
+    pub(crate) fn places(&self) -> [usize; 3] {
+        [self.data, self.cons, self.prod]
+    }
+
     /// Bytes that wait to be read.
     ///
     /// # Errors

@@ -220,3 +220,6 @@ unsafe impl Argument for StorePort {
 }
 
 impl NoPointers for StorePort {}
+
+#[cfg(test)]
+mod tests;
