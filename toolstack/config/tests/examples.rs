@@ -45,7 +45,7 @@ fn the_examples_say_which_numbers_they_want() {
             "xmexample2",
             &[][..],
             "TypeError: int() wants a number or a text, not NoneType",
-            "is the variable set?",
+            "give vmid=VALUE on the command line: Number of the domain, from 1.",
         ),
         (
             "xmexample2",

@@ -503,6 +503,13 @@ const CASES: &[Case] = &[
     ),
     (
         "",
+        "memroy=64",
+        "memroy=64",
+        "'memroy' is no variable, and f has no use for it",
+        "did you mean 'memory'?",
+    ),
+    (
+        "",
         "len=5",
         "f:1",
         "len= cannot be a variable of the script",

@@ -110,7 +110,7 @@ pub fn load(source: &Source<'_>, host: &dyn Host) -> Result<DomainSpec, ConfigEr
         .iter()
         .cloned()
         .partition(|(name, _)| is_known(name));
-    let bindings = script::run(
+    let outcome = script::run(
         &Run {
             file: source.file,
             text: source.text,
@@ -123,7 +123,7 @@ pub fn load(source: &Source<'_>, host: &dyn Host) -> Result<DomainSpec, ConfigEr
     for (name, value) in &known {
         values.add_word(name, value)?;
     }
-    for binding in bindings {
+    for binding in outcome.bindings {
         let origin = Origin::Line(binding.line);
         if is_known(&binding.name) {
             values.add_binding(&binding.name, binding.value, origin)?;
@@ -135,6 +135,23 @@ pub fn load(source: &Source<'_>, host: &dyn Host) -> Result<DomainSpec, ConfigEr
             });
             return Err(error);
         }
+    }
+    if let Some((name, value)) = script
+        .iter()
+        .find(|(name, _)| outcome.unused.contains(name))
+    {
+        let place = format!("{name}={value}");
+        let message = format!(
+            "'{name}' is no variable, and {} has no use for it",
+            source.file
+        );
+        let hint = vars::suggestion(name).map(|meant| format!("did you mean '{meant}'?"));
+        return Err(ConfigError {
+            place,
+            message,
+            text: String::new(),
+            hint,
+        });
     }
     build::spec(&values)
 }

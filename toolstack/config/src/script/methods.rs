@@ -547,7 +547,7 @@ impl Interp<'_> {
                 Args::of([Value::Str(name.clone()), value.unwrap_or(Value::None)]),
             );
             let value = result.map_err(|mut fault| {
-                if missing && fault.hint.is_none() {
+                if missing {
                     fault.hint = Some(format!("give {name}=VALUE on the command line: {help}"));
                 }
                 fault

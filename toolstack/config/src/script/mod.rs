@@ -34,7 +34,7 @@ use value::{Object, Value};
 /// The longest script, in bytes.
 pub const MAX_SCRIPT: usize = 256 << 10;
 /// Trees are walked recursively; this is enough for the deepest that the limits allow, also without optimisation.
-const STACK: usize = 128 << 20;
+const STACK: usize = 32 << 20;
 
 /// What a script may ask of the machine.
 pub trait Host: Sync {
@@ -100,15 +100,24 @@ pub struct Binding {
     pub is_used: bool,
 }
 
-/// Runs a script and returns what it has set, ordered by line.
+/// What a script has done.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// What it has set, ordered by line.
+    pub bindings: Vec<Binding>,
+    /// Variables of the command line that it has no use for.
+    pub unused: Vec<String>,
+}
+
+/// Runs a script.
 ///
 /// # Errors
 /// The script is no Python that is offered here, raises an exception, or reaches a limit. With `help`, what a script
 /// raises is passed over.
-pub fn run(run: &Run<'_>, host: &dyn Host) -> Result<Vec<Binding>, ScriptError> {
+pub fn run(run: &Run<'_>, host: &dyn Host) -> Result<Outcome, ScriptError> {
     let on_thread = || match run_here(run, host) {
         Err(fault) => Err(fault.into_error(run.file, run.text)),
-        Ok(bindings) => Ok(bindings),
+        Ok(outcome) => Ok(outcome),
     };
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
@@ -132,7 +141,7 @@ pub fn run(run: &Run<'_>, host: &dyn Host) -> Result<Vec<Binding>, ScriptError> 
     })
 }
 
-fn run_here(run: &Run<'_>, host: &dyn Host) -> Res<Vec<Binding>> {
+fn run_here(run: &Run<'_>, host: &dyn Host) -> Res<Outcome> {
     if run.text.len() > MAX_SCRIPT {
         return Err(fatal(format_args!(
             "the script is longer than {MAX_SCRIPT} bytes"
@@ -176,7 +185,10 @@ fn run_here(run: &Run<'_>, host: &dyn Host) -> Res<Vec<Binding>> {
         });
     }
     bindings.sort_by(|a, b| (a.line, &a.name).cmp(&(b.line, &b.name)));
-    Ok(bindings)
+    let has_use = |name: &str| usage.read.contains(name) || declared(name);
+    let given = run.variables.iter().map(|(name, _)| name.clone());
+    let unused = given.filter(|name| !has_use(name)).collect();
+    Ok(Outcome { bindings, unused })
 }
 
 fn syntax(message: &str) -> Box<Fault> {

@@ -21,8 +21,12 @@ impl Host for Fake {
     }
 }
 
+fn run_all(run: &Run<'_>, host: &Fake) -> Result<Vec<Binding>, ScriptError> {
+    super::run(run, host).map(|outcome| outcome.bindings)
+}
+
 fn run_text(text: &str) -> Result<Vec<Binding>, ScriptError> {
-    run(
+    run_all(
         &Run {
             file: "f",
             text,
@@ -287,7 +291,7 @@ fn statements_run_as_in_python() {
 fn everything_printed_goes_to_the_host() {
     let host = Fake::default();
     let text = "print 'a', 1\nprint('b', 2)\nprint\nprint >>sys.stderr, 'c'\nprint('d', file=sys.stderr, sep='')\nsys.stderr.write('e\\n')\nprint ('%s') % 'f'";
-    run(
+    run_all(
         &Run {
             file: "f",
             text,
@@ -563,7 +567,7 @@ fn the_xm_vars_protocol_declares_checks_and_explains() {
         xm_vars.var('vmid', use='Number of the machine. Integer > 0.', check=check)\nxm_vars.var('plain')\nxm_vars.check()\nname = 'vm%d' % vmid\n";
     let vmid = |value: &str| vec![("vmid".to_owned(), value.to_owned())];
     let with = |variables: &[(String, String)]| {
-        run(
+        run_all(
             &Run {
                 file: "f",
                 text,
@@ -589,10 +593,13 @@ fn the_xm_vars_protocol_declares_checks_and_explains() {
     let error = with(&[]).unwrap_err();
     assert_eq!(
         (error.line, error.hint.as_deref()),
-        (2, Some("is the variable set?"))
+        (
+            2,
+            Some("give vmid=VALUE on the command line: Number of the machine. Integer > 0.")
+        )
     );
     let host = Fake::default();
-    run(
+    run_all(
         &Run {
             file: "f",
             text,
@@ -607,6 +614,23 @@ fn the_xm_vars_protocol_declares_checks_and_explains() {
         shown,
         "\nConfiguration variables for f:\n\nvmid         Number of the machine. Integer > 0.\nplain        \n"
     );
+}
+
+#[test]
+fn words_the_script_has_no_use_for_are_reported() {
+    let variables =
+        ["read", "declared", "set", "other"].map(|name| (name.to_owned(), "1".to_owned()));
+    let text = "xm_vars.var('declared')\nset = 2\nname = 'a' + read\n";
+    let outcome = super::run(
+        &Run {
+            file: "f",
+            text,
+            variables: &variables,
+            help: false,
+        },
+        &Fake::default(),
+    );
+    assert_eq!(outcome.unwrap().unused, ["set", "other"]);
 }
 
 #[test]

@@ -429,3 +429,70 @@ fn drawn_macs_leave_given_ones_alone() {
     assert_eq!(spec.vifs[0].mac, given);
     assert_eq!(spec.vifs[1].mac.unwrap().to_string(), "aa:00:00:01:02:03");
 }
+
+mod random {
+    use super::*;
+    use proptest::prelude::*;
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    /// A text is refused, or read as something that writes itself so that it reads back.
+    fn read<T: FromStr + Display + PartialEq>(text: &str) {
+        if let Ok(value) = text.parse::<T>() {
+            assert!(
+                value
+                    .to_string()
+                    .parse::<T>()
+                    .is_ok_and(|again| again == value),
+                "{text:?}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_value_or_refused(text in prop_oneof![any::<String>(), "[-a-f0-9:.,!^/@ MKGbBsu]{0,24}", "(xvd|sd|hd|d|0x)[a-z0-9p]{0,6}"]) {
+            read::<CpuSet>(&text);
+            read::<InitialCpu>(&text);
+            read::<DiskMode>(&text);
+            read::<DiskSource>(&text);
+            read::<Mac>(&text);
+            read::<Uuid>(&text);
+            read::<ExitAction>(&text);
+            read::<Restart>(&text);
+            read::<DomainName>(&text);
+            read::<DomainRef>(&text);
+            read::<PciAddress>(&text);
+            read::<Vdev>(&text);
+            read::<Rate>(&text);
+        }
+
+        #[test]
+        fn values_anywhere_in_the_expression_are_read_or_refused(
+            at in 0usize..200, value in prop_oneof!["[0-9.-]{0,22}", any::<String>(), Just("(x)".to_owned())]
+        ) {
+            // One atom of a full configuration after the other is replaced.
+            let mut nr = 0;
+            let mut tree = full().to_sxp();
+            replace(&mut tree, at, &value, &mut nr);
+            if let Ok(read) = DomainSpec::from_sxp(&tree) {
+                let again = DomainSpec::from_sxp(&read.spec.to_sxp()).unwrap();
+                prop_assert_eq!(again.spec, read.spec);
+            }
+        }
+    }
+
+    fn replace(tree: &mut crate::sxp::Sexp, at: usize, value: &str, nr: &mut usize) {
+        match tree {
+            crate::sxp::Sexp::Atom(text) => {
+                if *nr == at {
+                    value.clone_into(text);
+                }
+                *nr += 1;
+            }
+            crate::sxp::Sexp::List(items) => items
+                .iter_mut()
+                .for_each(|item| replace(item, at, value, nr)),
+        }
+    }
+}
