@@ -220,6 +220,10 @@ impl Site {
                 }
                 _ => Ok(()),
             },
+            Step::Unpause => match hypervisor.domain(known(facts)?)? {
+                Some(info) if info.paused => hypervisor.unpause(info.domid),
+                _ => Ok(()),
+            },
             Step::Record => {
                 let domid = known(facts)?;
                 self.write_record(blueprint, facts, *restart, domid)?;

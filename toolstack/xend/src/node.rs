@@ -245,8 +245,13 @@ impl Node {
         self.site
             .log
             .info(&format!("domain {domid} ({name}) adopted"));
-        self.start_task(record, Phase::of(&info))
-            .tell(Command::Look);
+        // One that has ended meanwhile counts as running until its task has looked at it and applied its policy.
+        let phase = if info.shutdown.is_some() {
+            Phase::Running
+        } else {
+            Phase::of(&info)
+        };
+        self.start_task(record, phase).tell(Command::Look);
         Ok(())
     }
 
@@ -806,7 +811,7 @@ impl Node {
         let mut building = operation(
             "restart",
             Ending::Back,
-            plan::create(&blueprint),
+            plan::create_again(&blueprint),
             blueprint,
             facts,
         );
@@ -816,28 +821,23 @@ impl Node {
             last: self.site.world.host.now() as u64,
             ..restart
         };
-        let made = self.site.carry_out(&mut building).and_then(|()| {
-            let mut status = domain.lock();
-            status.record.facts = building.facts.clone();
-            status.record.facts.want = None;
-            status.record.restart = building.restart;
-            status.phase = Phase::Paused;
-            status.due = None;
-            let domid = status.record.facts.domid.unwrap_or_default();
-            drop(status);
-            self.unpause(domain, domid)
-        });
+        let made = self.site.carry_out(&mut building);
         match made {
             Ok(()) => {
+                let mut locked = domain.lock();
+                locked.record.facts = building.facts;
+                locked.record.facts.want = None;
+                locked.record.restart = building.restart;
+                locked.phase = Phase::Running;
+                locked.due = None;
+                drop(locked);
+                domain.tell(Command::Look); // It may have ended already.
                 self.restart_event(&domain.status(), "success");
                 (Ok(None), Life::On)
             }
             Err(error) if error.is_killed() => (Err(error), Life::Over),
             Err(error) => {
                 let mut locked = domain.lock();
-                if locked.phase == Phase::Paused {
-                    return (Err(error), Life::On); // Made, but not started: it stays for inspection.
-                }
                 let now = self.site.world.host.now() as u64;
                 let (wait, next) = back_off(
                     &Restart {
@@ -926,6 +926,11 @@ impl Node {
             self.detach(domain, device.id(), true)?;
         }
         self.site.consoles.close(&domain.uuid);
+        {
+            let spec = &mut domain.lock().record.blueprint.spec;
+            let keep = Some(ExitAction::Preserve); // The next xend shall not restart it once more.
+            (spec.on_poweroff, spec.on_reboot, spec.on_crash) = (keep, keep, keep);
+        }
         self.rename(
             domain,
             domid,

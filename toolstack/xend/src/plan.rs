@@ -54,6 +54,8 @@ pub enum Step {
     AskBack(DeviceId),
     /// Stops the domain's vcpus.
     Pause,
+    /// Lets the domain's vcpus run.
+    Unpause,
     /// Writes the record of a new domain.
     Record,
     /// Removes the domain's record, or marks it when the domain is to be made again.
@@ -104,6 +106,7 @@ impl fmt::Display for Step {
             Self::LowerVif(id) => write!(f, "take {id} down"),
             Self::AskBack(id) => write!(f, "ask the guest to give {id} back"),
             Self::Pause => f.write_str("pause the domain"),
+            Self::Unpause => f.write_str("let the domain run"),
             Self::Record => f.write_str("write the record"),
             Self::Forget => f.write_str("remove the record"),
             Self::Amend => f.write_str("write the record anew"),
@@ -130,6 +133,13 @@ pub fn create(blueprint: &Blueprint) -> Vec<Step> {
         connect(device, &mut steps);
     }
     steps.push(Step::Record);
+    steps
+}
+
+/// The steps that make a domain again and let it run. The record comes last: once it is written, nothing is left to do.
+pub fn create_again(blueprint: &Blueprint) -> Vec<Step> {
+    let mut steps = create(blueprint);
+    steps.insert(steps.len() - 1, Step::Unpause);
     steps
 }
 

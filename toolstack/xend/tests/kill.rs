@@ -1,0 +1,394 @@
+//! xend is killed after every change an operation makes, and started again: the world is as before or as after, and
+//! nothing is left over. The points are counted on the simulated machine, so that no step can be forgotten.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rexen_config::spec::{DomainSpec, device_from_sxp};
+use rexen_config::sxp::parse_one;
+use rexen_xend::blueprint::{DeviceId, DeviceKind};
+use rexen_xend::carry::Site;
+use rexen_xend::config::Config;
+use rexen_xend::console::Consoles;
+use rexen_xend::error::Result;
+use rexen_xend::events::Event;
+use rexen_xend::journal::Archive;
+use rexen_xend::log::Log;
+use rexen_xend::node::{Command, Node};
+use rexen_xend::sim::Machine;
+use rexen_xend::world::Exit;
+use tokio::runtime::Runtime;
+use tokio::sync::broadcast;
+
+const GUEST: &str =
+    "(vm (name a) (memory 64) (cpus 0-1) (uuid 6f7a1b2c-0000-4000-8000-000000000001)
+    (image (linux (kernel /boot/k) (ramdisk /boot/r)))
+    (device (vbd (uname file:/i/a.img) (dev sda1) (mode w)))
+    (device (vbd (uname phy:vg/b) (dev sda2) (mode r)))
+    (device (vif (mac aa:00:00:00:00:11) (bridge xen-br0)))
+    (device (vif (mac aa:00:00:00:00:12) (bridge xen-br0))))";
+const DISK: &str = "(vbd (uname file:/i/more.img) (dev sdb) (mode w))";
+const VIF: &str = "(vif (mac aa:00:00:00:00:13) (bridge xen-br0))";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One life of xend on a machine.
+struct Xend {
+    node: Arc<Node>,
+    events: broadcast::Receiver<Event>,
+    _runtime: Runtime,
+}
+
+impl Drop for Xend {
+    fn drop(&mut self) {
+        // The threads of consoles end with their process.
+        for console in self.node.views().unwrap_or_default() {
+            self.node.site.consoles.close(&console.uuid);
+        }
+    }
+}
+
+fn start(machine: &Arc<Machine>) -> Xend {
+    let runtime = Runtime::new().unwrap();
+    let (sender, events) = broadcast::channel(64);
+    let logs = std::env::temp_dir().join(format!("xend-kill-{}", std::process::id()));
+    let consoles = Consoles::new(
+        logs.to_str().unwrap(),
+        None,
+        None,
+        sender.clone(),
+        Log::nowhere(),
+    );
+    let config = Config::default();
+    let site = Site {
+        world: Arc::new(machine.world()),
+        consoles: Arc::new(consoles),
+        archive: Archive::new(&config.dbroot),
+        config: Arc::new(config),
+        log: Log::nowhere(),
+        disks: Arc::new(Mutex::new(())),
+    };
+    let node = Node::new(site, sender, runtime.handle().clone());
+    Xend {
+        node,
+        events,
+        _runtime: runtime,
+    }
+}
+
+/// What is left, without what differs between any two runs.
+fn state(machine: &Machine) -> String {
+    let kept = |line: &&str| !line.contains("start_time");
+    machine
+        .leftovers()
+        .lines()
+        .filter(kept)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn guest() -> DomainSpec {
+    DomainSpec::from_sxp(&parse_one(GUEST).unwrap())
+        .unwrap()
+        .spec
+}
+
+fn with_guest() -> Arc<Machine> {
+    let machine = Machine::new();
+    let xend = start(&machine);
+    xend.node.create(guest()).unwrap();
+    xend.node.order("a", Command::Unpause).unwrap();
+    machine
+}
+
+fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Kills xend after every change of `work`; returns how many points there were, and how often the outcome was `after`.
+fn kill_everywhere(
+    make: impl Fn() -> Arc<Machine>,
+    work: impl Fn(&Xend) -> Result<()>,
+    settled: impl Fn(&Xend) -> bool,
+) -> (u64, u64) {
+    let before = {
+        let machine = make();
+        let xend = start(&machine);
+        xend.node.adopt().unwrap();
+        state(&machine)
+    };
+    let (after, points) = {
+        let machine = make();
+        let xend = start(&machine);
+        xend.node.adopt().unwrap();
+        let begun = machine.changes();
+        work(&xend).unwrap();
+        wait_for("the undisturbed run", || settled(&xend));
+        (state(&machine), machine.changes() - begun)
+    };
+    let mut came_about = 0;
+    for point in 0..points {
+        let machine = make();
+        {
+            let xend = start(&machine);
+            xend.node.adopt().unwrap();
+            machine.cut_off_after(Some(point));
+            let outcome = work(&xend);
+            // The last change may be followed by nothing that notices.
+            assert!(
+                outcome.as_ref().is_err_and(|error| error.is_killed()) || point + 1 >= points,
+                "point {point}: {outcome:?}"
+            );
+        }
+        machine.cut_off_after(None);
+        let xend = start(&machine);
+        xend.node.adopt().unwrap();
+        wait_for("the second xend", || {
+            xend.node.views().unwrap().iter().all(|view| {
+                view.status
+                    .as_ref()
+                    .is_none_or(|status| status.phase.word() != "restarting")
+            })
+        });
+        let now = state(&machine);
+        assert!(
+            now == before || now == after,
+            "killed after change {point} of {points}:\n{now}\n\nbefore:\n{before}\n\nafter:\n{after}"
+        );
+        came_about += u64::from(now == after && before != after);
+    }
+    (points, came_about)
+}
+
+#[test]
+fn creation_is_undone_or_complete() {
+    let (points, came_about) = kill_everywhere(
+        Machine::new,
+        |xend| xend.node.create(guest()).map(drop),
+        |_| true,
+    );
+    assert!(points > 30, "{points} points");
+    assert!(came_about >= 1 && came_about < points);
+}
+
+#[test]
+fn destruction_is_finished() {
+    let destroy = |xend: &Xend| {
+        xend.node
+            .order("a", Command::Destroy { again: false })
+            .map(drop)
+    };
+    let (points, came_about) = kill_everywhere(with_guest, destroy, |_| true);
+    assert!(points > 20, "{points} points");
+    assert_eq!(
+        came_about,
+        points - 1,
+        "only before the journal's first line is there nothing to finish"
+    );
+}
+
+#[test]
+fn a_reboot_always_ends_with_a_running_domain() {
+    let reboot = |xend: &Xend| {
+        xend.node
+            .order("a", Command::Destroy { again: true })
+            .map(drop)
+    };
+    let (points, _) = kill_everywhere(with_guest, reboot, |_| true);
+    assert!(points > 50, "{points} points");
+}
+
+#[test]
+fn hot_plug_is_undone_or_complete() {
+    for device in [DISK, VIF] {
+        let attach = |xend: &Xend| {
+            let device = device_from_sxp(&parse_one(device).unwrap()).unwrap();
+            xend.node.order("a", Command::Attach(device)).map(drop)
+        };
+        let (points, came_about) = kill_everywhere(with_guest, attach, |_| true);
+        assert!(
+            points > 5 && came_about >= 1,
+            "{device}: {points} points, {came_about}"
+        );
+    }
+}
+
+#[test]
+fn unplug_is_finished_or_did_not_begin() {
+    for id in [
+        DeviceId {
+            kind: DeviceKind::Vbd,
+            devid: 2049,
+            backend: 0,
+        },
+        DeviceId {
+            kind: DeviceKind::Vif,
+            devid: 1,
+            backend: 0,
+        },
+    ] {
+        let detach = |xend: &Xend| {
+            xend.node
+                .order("a", Command::Detach { id, force: false })
+                .map(drop)
+        };
+        let (points, came_about) = kill_everywhere(with_guest, detach, |_| true);
+        assert!(points > 5, "{id}: {points} points");
+        assert_eq!(came_about, points - 1, "{id}");
+    }
+}
+
+#[test]
+fn a_step_that_fails_leaves_nothing() {
+    for word in [
+        "create",
+        "build",
+        "store",
+        "introduce",
+        "console",
+        "bind",
+        "up vif=vif1.1",
+        "save /var/lib/xen/xend-db/domain",
+    ] {
+        let machine = Machine::new();
+        let before = state(&machine);
+        let xend = start(&machine);
+        machine.fail(word);
+        let error = xend.node.create(guest()).unwrap_err();
+        assert!(error.text.contains(word), "{word}: {error}");
+        assert_eq!(state(&machine), before, "{word}");
+        assert_eq!(xend.node.views().unwrap().len(), 1, "{word}");
+    }
+}
+
+#[test]
+fn a_missing_driver_is_named_and_nothing_is_left() {
+    let machine = Machine::new();
+    let before = state(&machine);
+    machine.unload_driver("vif");
+    let error = start(&machine).node.create(guest()).unwrap_err();
+    assert!(error.text.contains("modprobe xen-netback"), "{error}");
+    assert_eq!(state(&machine), before);
+}
+
+#[test]
+fn two_hundred_lives_leave_nothing() {
+    let machine = Machine::new();
+    let before = state(&machine);
+    let xend = start(&machine);
+    for _ in 0..200 {
+        xend.node.create(guest()).unwrap();
+        xend.node.order("a", Command::Unpause).unwrap();
+        xend.node
+            .order("a", Command::Destroy { again: false })
+            .unwrap();
+    }
+    assert_eq!(state(&machine), before);
+}
+
+#[test]
+fn a_guest_that_reboots_itself_runs_again_under_its_number() {
+    let machine = with_guest();
+    let mut xend = start(&machine);
+    xend.node.adopt().unwrap();
+    let watched = xend.node.clone();
+    std::thread::spawn(move || watched.watch());
+    let before = state(&machine);
+    machine.exit(1, Exit::Reboot);
+    let mut seen = Vec::new();
+    while !seen.iter().any(|event: &Event| event.value[2] == "success") {
+        seen.push(xend.events.blocking_recv().unwrap());
+    }
+    let what: Vec<String> = seen
+        .iter()
+        .filter(|event| event.name == "xend.domain.restart")
+        .map(|event| event.value[2].to_string())
+        .collect();
+    assert_eq!(what, ["\"schedule\"", "\"begin\"", "\"success\""]);
+    assert_eq!(state(&machine), before);
+    machine.exit(1, Exit::Poweroff);
+    wait_for("its end", || xend.node.views().unwrap().len() == 1);
+    machine.cut_off_after(Some(0)); // Ends the watching thread.
+}
+
+#[test]
+fn what_ends_while_no_xend_runs_is_cleaned_up() {
+    let machine = with_guest();
+    machine.exit(1, Exit::Poweroff);
+    let xend = start(&machine);
+    xend.node.adopt().unwrap();
+    wait_for("the end of the domain", || {
+        xend.node.views().unwrap().len() == 1
+    });
+    assert_eq!(state(&machine), state(&Machine::new()));
+}
+
+#[test]
+fn a_crashed_guest_can_be_kept_under_another_name() {
+    let machine = Machine::new();
+    {
+        let xend = start(&machine);
+        let watched = xend.node.clone();
+        std::thread::spawn(move || watched.watch());
+        let mut spec = guest();
+        spec.on_crash = Some(rexen_config::spec::ExitAction::RenameRestart);
+        xend.node.create(spec).unwrap();
+        xend.node.order("a", Command::Unpause).unwrap();
+        machine.exit(1, Exit::Crash);
+        let phase = |name: &str| {
+            xend.node
+                .view(name)
+                .ok()
+                .and_then(|view| view.status)
+                .map(|status| status.phase.word())
+        };
+        wait_for("both", || {
+            phase("a-1") == Some("crashed") && phase("a") == Some("running")
+        });
+        machine.cut_off_after(Some(0)); // Ends the watching thread.
+    }
+    machine.cut_off_after(None);
+    let xend = start(&machine);
+    xend.node.adopt().unwrap();
+    let phase = |name: &str| {
+        xend.node
+            .view(name)
+            .unwrap()
+            .status
+            .map(|status| status.phase.word())
+    };
+    wait_for("the next xend", || phase("a-1") == Some("crashed"));
+    assert_eq!(phase("a"), Some("running"));
+    assert_eq!(xend.node.views().unwrap().len(), 3);
+}
+
+#[test]
+fn domains_that_others_made_are_seen_and_can_be_ended() {
+    let machine = Machine::new();
+    let before = state(&machine);
+    let domid = machine.make_foreign("stranger");
+    let xend = start(&machine);
+    xend.node.adopt().unwrap();
+    let view = xend.node.view("stranger").unwrap();
+    assert_eq!((view.domid, view.status.is_none()), (Some(domid), true));
+    xend.node.order("stranger", Command::Pause).unwrap();
+    xend.node.order("stranger", Command::Unpause).unwrap();
+    assert!(
+        xend.node
+            .order("stranger", Command::Rename("b".into()))
+            .is_err()
+    );
+    xend.node
+        .order("stranger", Command::Destroy { again: false })
+        .unwrap();
+    assert_eq!(state(&machine), before);
+    assert!(
+        xend.node
+            .order("0", Command::Destroy { again: false })
+            .is_err(),
+        "domain 0 is nobody's to end"
+    );
+}
