@@ -108,6 +108,7 @@ impl Kit {
     }
 
     /// Runs a script of tests/xl/dom0, on [`Self::machine`] with a change; reports on each of its checks and on the end.
+    /// More words after the script's name are for domain 0's command line.
     ///
     /// # Errors
     /// There is no such script, or QEMU cannot be started. Failed checks are in the report, and no error here.
@@ -117,7 +118,8 @@ impl Kit {
         script: &str,
         change: impl FnOnce(Qemu) -> Qemu,
     ) -> Result<(Report, Run)> {
-        let path = tree::root().join(format!("tests/xl/dom0/{script}.sh"));
+        let name = script.split(' ').next().unwrap_or_default();
+        let path = tree::root().join(format!("tests/xl/dom0/{name}.sh"));
         let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
         let expected = checks_of(&text);
         let machine = self
