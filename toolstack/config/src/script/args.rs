@@ -1,7 +1,7 @@
 //! Arguments of our own functions, checked and taken apart.
 
-use super::eval::Args;
 use super::fault::{Res, raise};
+use super::interp::Args;
 use super::value::Value;
 use std::rc::Rc;
 

@@ -1,8 +1,8 @@
 //! Python's own functions, and those of the modules.
 
 use super::args::{int, optional_text, text};
-use super::eval::{Args, Interp};
 use super::fault::{Res, fatal, raise};
+use super::interp::{Args, Interp};
 use super::value::Value;
 use std::net::Ipv4Addr;
 

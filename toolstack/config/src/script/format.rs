@@ -1,7 +1,7 @@
 //! Values into texts: `%`, `str.format` and the specifications of f-strings.
 
-use super::eval::{Args, Interp};
 use super::fault::{Fault, Res, raise};
+use super::interp::{Args, Interp};
 use super::value::Value;
 
 /// What stands between `%` and the letter, or after the colon of a replacement field.

@@ -1,7 +1,7 @@
 //! Sequences and dictionaries: iteration, indices, slices.
 
-use super::eval::Interp;
 use super::fault::{Res, raise};
+use super::interp::Interp;
 use super::value::{Id, Object, Value};
 
 impl Interp<'_> {

@@ -1,8 +1,8 @@
 //! Methods of texts, lists, dictionaries and of our own objects.
 
 use super::args::{int, optional_text, text};
-use super::eval::{Args, Declared, Interp};
 use super::fault::{Res, fatal, raise};
+use super::interp::{Args, Declared, Interp};
 use super::modules;
 use super::value::{Id, Object, Value};
 use crate::suggest;

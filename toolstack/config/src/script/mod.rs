@@ -1,17 +1,20 @@
 //! The Python of configuration files: a subset of the language, without file, process or network access, within
 //! limits on steps, memory and depth.
 //!
-//! `token` and `strings` make tokens of a text, `parse` and `parse_expr` a tree of tokens, `eval` runs the tree on the
-//! `value` heap. What a script can reach beyond the language is in `builtins`, `methods` and `modules`; what it can ask
-//! of the machine goes through [`Host`], and is the address of a network device and a line on standard error.
+//! `token` and `strings` make tokens of a text, `parse` and `parse_expr` a tree of tokens, `exec` and `eval` run the
+//! tree on the `value` heap, as `interp` keeps it. What a script can reach beyond the language is in `builtins`,
+//! `methods` and `modules`; what it can ask of the machine goes through [`Host`], and is the address of a network device
+//! and a line on standard error.
 //! `docs/configuration.md` tells users what the language has; `docs/decisions` why it is our own.
 
 mod args;
 mod ast;
 mod builtins;
 mod eval;
+mod exec;
 mod fault;
 mod format;
+mod interp;
 mod items;
 mod methods;
 mod modules;
@@ -25,8 +28,8 @@ mod value;
 
 pub use fault::ScriptError;
 
-use eval::{Flow, Interp};
 use fault::{Fault, Res, fatal};
+use interp::{Flow, Interp};
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use value::{Object, Value};

@@ -1,8 +1,8 @@
 //! What can be imported, what is predefined, and what is refused with a reason.
 
 use super::builtins::IP_HELPERS;
-use super::eval::Interp;
 use super::fault::{Res, fatal, raise};
+use super::interp::Interp;
 use super::value::Value;
 use crate::suggest;
 

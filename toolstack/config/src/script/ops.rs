@@ -1,7 +1,7 @@
 //! What operators do: truth, equality, order, arithmetic, and values as text.
 
-use super::eval::Interp;
 use super::fault::{Res, raise};
+use super::interp::Interp;
 use super::value::{Object, Value};
 use std::cmp::Ordering;
 use std::rc::Rc;
