@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use super::mark::Mark;
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
 use crate::interrupt::{self, Catch};
@@ -51,6 +52,8 @@ pub struct Make<'a> {
     pub objects: &'a Path,
     /// Where all output goes.
     pub log: &'a Path,
+    /// The file that says that make is at work (see [`Mark`]).
+    pub mark: PathBuf,
     /// The lock that whoever works in the object tree holds.
     pub lock: &'a File,
     /// More for the environment.
@@ -112,12 +115,14 @@ impl Make<'_> {
         ui::command(&command.shell_line());
         let catch = Catch::start();
         let stopped = || catch.caught() || stop();
+        let mark = Mark::set(&self.mark, self.objects)?;
         let (mut child, lines) = self.start(&command)?;
         let mut log = Log::open(self.log, &command.shell_line());
         let ended = follow(&child, &lines, &mut log, progress, &stopped);
         let status = child
             .wait()
             .map_err(|e| Error::new("lost make").because(e))?;
+        mark.clear()?;
         match ended {
             End::Stopped => Err(interrupt::interrupted(&self.name)),
             End::Done(steps) if status.success() => Ok(steps),
@@ -163,7 +168,7 @@ impl Make<'_> {
             return Error::new(format!("{}: the disk is full", self.name))
                 .because(line)
                 .remedy(format!(
-                    "make room in {} (a kernel's objects take up to 300 MB, its source 1.6 GB); the next run goes on\n{log}",
+                    "make room in {} (a kernel's objects take up to 500 MB, its source 1.6 GB); the next run goes on\n{log}",
                     self.objects.display()
                 ));
         }

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use super::fragment::{Asker, Config, Requests};
 use super::kconfig::Kconfig;
 use super::make::{Make, blamed};
-use super::mark::{Mark, made_before};
+use super::mark::made_before;
 use super::patched_tree::{PatchedTree, make_same};
 use super::series::{Misfit, Series};
 use super::source::Tarball;
@@ -21,8 +21,8 @@ use crate::ui::{self, Progress};
 
 /// The file that holds the release of a built kernel.
 pub(super) const RELEASE: &str = "release";
-/// How many steps make announced for our kernels, for the bar of the first build; then what was counted.
-const STEPS: u64 = 2500;
+/// About how many steps make announces for one of our kernels, for the bar of the first build; then what was counted.
+const STEPS: u64 = 2600;
 
 /// How many shops the cache keeps, of 2.5 GB each: the one for the pinned source, and one for another.
 const KEEP: usize = 2;
@@ -161,6 +161,7 @@ impl Shop {
             tree: &paths.tree,
             objects: &paths.objects,
             log: &paths.log,
+            mark: self.file(paths.flavour, "making"),
             lock: &self.lock,
             env: &options.env,
             prefix: &options.prefix,
@@ -253,14 +254,11 @@ impl Shop {
         ui::step(&format!("kernel {flavour}: {}", tarball.label));
         let paths = self.paths(flavour)?;
         fs::write(&paths.log, "").map_err(Error::io("write", &paths.log))?;
-        let mark = Mark::set(&self.file(flavour, "building"), &paths.objects)?;
-        let built = self
-            .configure(flavour, &recipe.requests, tarball.misfit, options)
-            .and_then(|_| self.save_defconfig(&paths, options))
-            .and_then(|()| self.compile(&paths, options))
-            .and_then(|()| self.collect(&paths, options, out));
-        mark.clear()?;
-        built.map_err(|e| blame(e, &recipe.series, &paths.tree))
+        self.configure(flavour, &recipe.requests, tarball.misfit, options)?;
+        self.save_defconfig(&paths, options)?;
+        self.compile(&paths, options)
+            .map_err(|e| blame(e, &recipe.series, &paths.tree))?;
+        self.collect(&paths, options, out)
     }
 
     fn compile(&self, paths: &Paths, options: &KernelOptions) -> Result<()> {

@@ -318,11 +318,12 @@ fn an_interrupted_make_is_ended_with_its_children_and_leaves_nothing_half_made()
     fake.build().unwrap();
     let (tree, objects) = (fake.work().join("tree"), fake.work().join("objects-xen0"));
     fs::remove_file(objects.join("two.o")).unwrap();
-    // A compiler that writes half an object, tells us its number, and then takes its time.
-    let pid = fake.root.join("pid");
+    // A compiler that writes half an object, tells us its number, and takes its time to go on.
+    let (pid, survived) = (fake.root.join("pid"), fake.root.join("survived"));
     let script = format!(
-        "echo half > $2; echo $$ > {0}.new; mv {0}.new {0}; sleep 1000\n",
-        pid.display()
+        "echo half > $2; echo $$ > {0}.new; mv {0}.new {0}; sleep 60; touch {1}\n",
+        pid.display(),
+        survived.display()
     );
     fake.set_cc(&script);
     let lock = fs::File::create(fake.root.join("lock")).unwrap();
@@ -331,6 +332,7 @@ fn an_interrupted_make_is_ended_with_its_children_and_leaves_nothing_half_made()
         tree: &tree,
         objects: &objects,
         log: &fake.root.join("log"),
+        mark: fake.root.join("making"),
         lock: &lock,
         env: &[],
         prefix: &[],
@@ -338,13 +340,16 @@ fn an_interrupted_make_is_ended_with_its_children_and_leaves_nothing_half_made()
     };
     let e = make.run(&["bzImage"], None, &|| pid.exists()).unwrap_err();
     assert_eq!(e.exit, Exit::Interrupted);
-    let compiler = text(&pid);
-    // Its number may linger for a moment as that of a process nobody has waited for yet; but it runs no more.
-    let state = fs::read_to_string(format!("/proc/{}/stat", compiler.trim()));
     assert!(
-        state.is_err() || state.unwrap().contains(") Z "),
-        "the compiler still runs"
+        !fake.root.join("making").exists(),
+        "make has ended by itself"
     );
+    // Its death may take a moment to be seen; if it lives, it will leave the other file in the end.
+    let compiler = format!("/proc/{}/stat", text(&pid).trim());
+    while fs::read_to_string(&compiler).is_ok_and(|stat| !stat.contains(") Z ")) {
+        std::thread::yield_now();
+    }
+    assert!(!survived.exists(), "the compiler went on");
     assert!(
         !objects.join("two.o").exists(),
         "make removes what it had begun"
@@ -358,10 +363,10 @@ fn what_a_killed_run_had_begun_is_made_again() {
     let fake = Fake::new("killed");
     fake.build().unwrap();
     // SIGKILL or a power cut: the mark stays, and so does half an object that is newer than its source.
-    fs::write(fake.work().join("xen0.building"), "").unwrap();
+    fs::write(fake.work().join("xen0.making"), "").unwrap();
     fs::write(fake.work().join("objects-xen0/two.o"), "tw").unwrap();
     assert!(text(&fake.build().unwrap().image).starts_with("one\ntwo\nthree\n"));
-    assert!(!fake.work().join("xen0.building").exists());
+    assert!(!fake.work().join("xen0.making").exists());
 }
 
 #[test]
