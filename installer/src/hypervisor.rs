@@ -94,7 +94,7 @@ pub fn build_hypervisor(options: &Options) -> Result<Artefacts> {
 
 /// Makes a step's output, and again if somebody edits the sources under the compiler: what is kept under a key
 /// was made from the sources that the key names.
-fn settled(
+pub(crate) fn settled(
     step: &str,
     key: impl Fn() -> Result<String>,
     make: impl Fn(&Path) -> Result<()>,
@@ -235,7 +235,13 @@ fn cargo_build(package: &str, bins: &[&str], profile: &str, features: &str) -> R
 
 /// The flags, and two more which keep this machine's paths out of the image.
 fn rustflags() -> Vec<String> {
-    let mut flags: Vec<String> = RUSTFLAGS.iter().map(|&f| f.to_owned()).collect();
+    let flags = RUSTFLAGS.iter().map(|&f| f.to_owned());
+    flags.chain(remapped_paths()).collect()
+}
+
+/// Flags that keep this machine's paths out of what rustc makes.
+pub(crate) fn remapped_paths() -> Vec<String> {
+    let mut flags = Vec::new();
     flags.push(format!(
         "--remap-path-prefix={}=/rexen",
         tree::root().display()
@@ -258,12 +264,18 @@ fn hypervisor_key(options: &Options) -> Result<String> {
 
 /// What every bare image depends on besides its own sources.
 fn common_inputs(step: &str, profile: &str) -> Result<Inputs> {
-    let root = tree::root();
-    let rustc = Cmd::new("rustc").arg("-vV").dir(root).output()?;
-    Inputs::of(step)
+    let inputs = Inputs::of(step)
         .text("recipe", RECIPE)
         .text("flags", &RUSTFLAGS.join(" "))
-        .text("profile", profile)
+        .text("profile", profile);
+    compiler_inputs(inputs)
+}
+
+/// What everything compiled here depends on: the compiler, and the versions of crates.
+pub(crate) fn compiler_inputs(inputs: Inputs) -> Result<Inputs> {
+    let root = tree::root();
+    let rustc = Cmd::new("rustc").arg("-vV").dir(root).output()?;
+    inputs
         .text("rustc", &rustc)
         .file("Cargo.lock", &root.join("Cargo.lock"))?
         .file("Cargo.toml", &root.join("Cargo.toml"))

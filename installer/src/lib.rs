@@ -21,6 +21,7 @@ pub mod kmod;
 pub mod lock;
 pub mod packages;
 pub mod qemu;
+pub mod toolstack;
 pub mod tree;
 pub mod ui;
 pub mod world;

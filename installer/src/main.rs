@@ -15,6 +15,7 @@ Examples:
   cargo world                           from a clone to a running domain 0
   cargo rexen world --dry-run           what that would do, and what is done already
   cargo rexen build hypervisor --debug  dist/install/boot/xen.gz with debug checks
+  cargo rexen build toolstack           xend, xm, xenstored below dist/install/usr
   cargo rexen build kernels             dist/install/boot/vmlinuz-*-xen0 and -xenU, and their modules
   cargo rexen boot                      domain 0's shell (on a terminal)
   cargo rexen boot --check --smp 1      let domain 0 check itself on one CPU
@@ -55,6 +56,7 @@ enum Command {
         consent: ConsentArg,
     },
     /// Build one part, or all, and say where it is
+    #[command(after_help = BUILD_EXAMPLES)]
     Build {
         /// What to build
         #[arg(value_enum, default_value = "all")]
@@ -129,6 +131,12 @@ impl KernelArgs {
         options
     }
 }
+
+const BUILD_EXAMPLES: &str = "\
+Examples:
+  cargo rexen build hypervisor --debug  the hypervisor with debug checks
+  cargo rexen build toolstack           xend, xenstored, xm and their tools below dist/install/usr
+  cargo rexen build toolstack --xl      the same, and xl as another name of xm";
 
 const BOOT_EXAMPLES: &str = "\
 Examples:

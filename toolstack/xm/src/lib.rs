@@ -11,6 +11,7 @@ mod completion;
 mod error;
 mod events;
 mod help;
+mod manual;
 mod model;
 mod report;
 mod sxp;

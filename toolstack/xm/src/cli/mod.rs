@@ -260,6 +260,13 @@ pub enum Command {
         #[arg(value_parser = ["domains", "keys"])]
         kind: String,
     },
+    /// Print a manual page, as it is installed
+    #[command(hide = true)]
+    Manual {
+        /// Which
+        #[arg(value_name = "PAGE", value_parser = crate::manual::PAGES)]
+        page: String,
+    },
 
     /// Set a domain's BVT parameters
     #[command(visible_alias = "sched-bvt", allow_negative_numbers = true)]

@@ -17,7 +17,7 @@ use crate::cli::Command;
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::report::Report;
-use crate::{completion, help};
+use crate::{completion, help, manual};
 
 /// Carries out a command.
 ///
@@ -28,6 +28,7 @@ pub fn run(client: &Client, persona: Persona, command: Command) -> Result<Report
         Command::Help { command } => help::report(persona, command.as_deref()),
         Command::Completion { shell } => completion::script(&shell),
         Command::CompleteWords { kind } => Ok(completion::words(client, &kind)),
+        Command::Manual { page } => manual::report(&page),
         Command::Call { words, debug, .. } => call::run(client, &words, debug),
         Command::Create(create) => create::run(client, &create),
 

@@ -65,6 +65,11 @@ impl Fake {
         if !program.exists() {
             std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_xm"), &program).unwrap();
         }
+        self.shell(program)
+    }
+
+    /// Any program, where `xm` finds this server.
+    pub fn shell(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         command
             .env("XEND", self.dir.join("sock"))
