@@ -7,7 +7,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rexen_installer::kernel::{self, KernelChoice, menuconfig, update};
 use rexen_installer::{
-    self as rexen, Boot, Consent, Flavour, KernelOptions, Nic, Options, hypervisor, ui, world,
+    self as rexen, Boot, Consent, Flavour, KernelOptions, Nic, Options, hypervisor, toolstack, ui,
+    world,
 };
 
 const EXAMPLES: &str = "\
@@ -69,6 +70,9 @@ enum Command {
         /// Build the hypervisor with its debug checks (profile hv-debug)
         #[arg(long)]
         debug: bool,
+        /// Make xl another name of xm
+        #[arg(long)]
+        xl: bool,
         #[command(flatten)]
         consent: ConsentArg,
     },
@@ -172,7 +176,9 @@ enum What {
     Kernels,
     /// Domain 0's initramfs, in the cache
     Initramfs,
-    /// Everything
+    /// The toolstack's static programs: dist/install/usr
+    Toolstack,
+    /// Everything but the toolstack
     All,
 }
 
@@ -272,11 +278,21 @@ fn run(command: &Command) -> rexen::Result<()> {
             .run()
         }
         Command::Build {
+            what: What::Toolstack,
+            xl,
+            ..
+        } => {
+            let usr = toolstack::install(&toolstack::build()?, *xl)?;
+            ui::result(&format!("{}", usr.display()));
+            Ok(())
+        }
+        Command::Build {
             what,
             only,
             kernel,
             debug,
             consent,
+            xl: _,
         } => build(*what, *debug, *only, &kernel.options(consent.consent())),
         Command::Boot(args) => boot(args),
         Command::Kernel(KernelCommand::Update) => update::update(),

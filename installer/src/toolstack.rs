@@ -25,11 +25,32 @@ const STATIC: &str = "-Ctarget-feature=+crt-static";
 const RECIPE: &str = "1";
 
 /// Every program: its package, its name, and its folder below `usr`.
-const PROGRAMS: [(&str, &str, &str); 1] = [("rexen-xm", "xm", "sbin")];
+const PROGRAMS: [(&str, &str, &str); 3] = [
+    ("rexen-xenstore", "xenstored", "sbin"),
+    ("rexen-xenstore", "xenstore", "bin"),
+    ("rexen-xm", "xm", "sbin"),
+];
+
+/// Other names of programs, which make them something else: the link below `usr`, and what it leads to.
+const LINKS: [(&str, &str); 9] = [
+    ("bin/xenstore-chmod", "xenstore"),
+    ("bin/xenstore-control", "xenstore"),
+    ("bin/xenstore-exists", "xenstore"),
+    ("bin/xenstore-list", "xenstore"),
+    ("bin/xenstore-ls", "xenstore"),
+    ("bin/xenstore-read", "xenstore"),
+    ("bin/xenstore-rm", "xenstore"),
+    ("bin/xenstore-watch", "xenstore"),
+    ("bin/xenstore-write", "xenstore"),
+];
 
 /// What xm prints for others to read: its arguments, and the file below `usr`.
-const TEXTS: [(&[&str], &str); 4] = [
+const TEXTS: [(&[&str], &str); 5] = [
     (&["manual", "xm.1"], "share/man/man1/xm.1"),
+    (
+        &["manual", "xmdomain.cfg.5"],
+        "share/man/man5/xmdomain.cfg.5",
+    ),
     (
         &["completion", "bash"],
         "share/bash-completion/completions/xm",
@@ -99,14 +120,22 @@ pub fn install(made: &Programs, xl: bool) -> Result<PathBuf> {
     for file in programs.iter().chain(&texts) {
         copy(&made.dir.join(file), &usr.join(file))?;
     }
-    let link = usr.join("sbin/xl");
-    if link.is_symlink() {
-        fs::remove_file(&link).map_err(Error::io("remove", &link))?;
+    for (name, target) in LINKS {
+        link(&usr.join(name), Some(target))?;
     }
-    if xl {
-        symlink("xm", &link).map_err(Error::io("create", &link))?;
-    }
+    link(&usr.join("sbin/xl"), xl.then_some("xm"))?;
     Ok(usr)
+}
+
+/// Makes a link, or removes it.
+fn link(link: &Path, target: Option<&str>) -> Result<()> {
+    if link.is_symlink() {
+        fs::remove_file(link).map_err(Error::io("remove", link))?;
+    }
+    match target {
+        Some(target) => symlink(target, link).map_err(Error::io("create", link)),
+        None => Ok(()),
+    }
 }
 
 /// Copies a file beside its place, and puts it there once it is whole.

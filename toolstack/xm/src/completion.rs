@@ -3,6 +3,7 @@
 //! Names of domains and configuration keys are asked of `xm complete-words` when they are needed.
 
 use clap::{Arg, Command};
+use rexen_config::vars::VARIABLES;
 use serde_json::{Value, json};
 
 use crate::Persona;
@@ -70,7 +71,7 @@ pub fn words(client: &Client, kind: &str) -> Report {
 }
 
 fn config_keys() -> Vec<String> {
-    Vec::new()
+    VARIABLES.iter().map(|v| v.name.to_owned()).collect()
 }
 
 fn follows() -> Vec<Follow> {

@@ -116,5 +116,6 @@ fn try_run(persona: Persona, args: Vec<OsString>) -> Result<()> {
     let cli = matches.and_then(|m| Cli::from_arg_matches(&m));
     let cli = cli.map_err(|e| Error::Usage(cli::explain(&name, &e)))?;
     let client = Client::from_env(cli.xend.as_deref())?;
-    commands::run(&client, persona, cli.command)?.print(cli.json)
+    let json = cli.json;
+    commands::run(&client, persona, cli)?.print(json)
 }

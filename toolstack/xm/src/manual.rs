@@ -3,6 +3,8 @@
 //! A page is built once and written twice: `xm manual xm.1` and `xm manual xm.md` cannot disagree with `--help`.
 
 use clap::{Arg, Command};
+use rexen_config::create::PREDEFINED;
+use rexen_config::vars::{VARIABLES, refusals};
 use serde_json::json;
 
 use crate::Persona;
@@ -12,7 +14,7 @@ use crate::help::definitions;
 use crate::report::Report;
 
 /// The pages that can be asked for.
-pub const PAGES: [&str; 2] = ["xm.1", "xm.md"];
+pub const PAGES: [&str; 4] = ["xm.1", "xm.md", "xmdomain.cfg.5", "xmdomain.cfg.md"];
 
 /// A part of a page.
 enum Block {
@@ -37,6 +39,13 @@ pub fn report(page: &str) -> Result<Report> {
     let text = match page {
         "xm.1" => roff("XM", 1, "xm \\- manages domains from domain 0", &xm()),
         "xm.md" => markdown("xm", &xm()),
+        "xmdomain.cfg.5" => roff(
+            "XMDOMAIN.CFG",
+            5,
+            "xmdomain.cfg \\- configurations of domains",
+            &configuration(),
+        ),
+        "xmdomain.cfg.md" => markdown("xmdomain.cfg", &configuration()),
         other => return Err(Error::Said(format!("manual: no page {other}"))),
     };
     let value = json!(text);
@@ -93,6 +102,31 @@ fn xm() -> Vec<Block> {
         ),
         Item("/run/xend/api.sock".into(), "xend's socket".into()),
     ]);
+    page
+}
+
+/// The variables of a configuration: 2.0's, today's, and those that are refused.
+fn configuration() -> Vec<Block> {
+    let mut page = vec![
+        Heading("Description".into()),
+        Paragraph(
+            "A configuration is a script in a subset of Python that sets variables. 'xm create FILE NAME=VALUE...' \
+             runs it once; a variable given there wins over the script. A variable that does not exist, or a value of \
+             the wrong type, is an error that names the file and the line."
+                .into(),
+        ),
+        Paragraph(format!("A script finds these names: {}.", PREDEFINED.join(", "))),
+    ];
+    for (title, is_xen2) in [("Variables of Xen 2.0", true), ("Variables of xl", false)] {
+        page.push(Heading(title.into()));
+        let variables = VARIABLES.iter().filter(|v| v.is_xen2 == is_xen2);
+        page.extend(variables.map(|v| {
+            let term = format!("{} ({})", v.name, v.kind.name());
+            Item(term, format!("{} Default: {}.", v.help, v.default))
+        }));
+    }
+    page.push(Heading("Variables that are refused".into()));
+    page.extend(refusals().map(|(name, refusal)| Item(name.to_owned(), refusal.reason.to_owned())));
     page
 }
 
@@ -251,20 +285,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_in_docs_is_what_the_definitions_say() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/xm.md");
-        let there = std::fs::read_to_string(path).unwrap_or_default();
-        let made = report("xm.md").unwrap().text;
-        assert!(
-            there == made,
-            "do: cargo run -p rexen-xm -- manual xm.md > docs/xm.md"
-        );
+    fn the_pages_in_docs_are_what_the_definitions_say() {
+        for page in PAGES.iter().filter(|p| p.ends_with(".md")) {
+            let path = format!("{}/../../docs/{page}", env!("CARGO_MANIFEST_DIR"));
+            let there = std::fs::read_to_string(path).unwrap_or_default();
+            let made = report(page).unwrap().text;
+            assert!(
+                there == made,
+                "do: cargo run -p rexen-xm -- manual {page} > docs/{page}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_page_of_configurations_has_every_variable() {
+        let text = report("xmdomain.cfg.5").unwrap().text;
+        for variable in VARIABLES {
+            assert!(text.contains(&escaped(variable.name)), "{}", variable.name);
+        }
     }
 
     #[test]
     fn pages_have_every_command_and_option() {
         let all = definitions(Persona::Xm);
-        for page in PAGES {
+        for page in ["xm.1", "xm.md"] {
             let text = report(page).unwrap().text.replace("\\-", "-");
             for command in all.get_subcommands().filter(|c| !c.is_hide_set()) {
                 assert!(

@@ -1,11 +1,15 @@
 //! `create` and `restore`: from a script or a finished configuration to a running domain.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
+use rexen_config::create::{self, PREDEFINED, Source, Style, load};
+use rexen_config::host::Machine;
 use rexen_config::sxp::parse_one;
 use serde_json::{Value, json};
 
 use super::console;
+use crate::Persona;
 use crate::cli::Create;
 use crate::client::{Client, typed};
 use crate::error::{Error, Result};
@@ -13,18 +17,17 @@ use crate::model::Domain;
 use crate::report::{Report, emit};
 
 /// `create`.
-pub fn run(client: &Client, args: &Create) -> Result<Report> {
+pub fn run(client: &Client, persona: Persona, args: &Create, json: bool) -> Result<Report> {
+    if args.help || args.help_config {
+        return help(persona, args);
+    }
     if let Some(file) = &args.load {
         let value = restored(client, &super::absolute(file)?)?;
         return start(client, args, value);
     }
     let config = match &args.config {
         Some(file) => finished(file)?,
-        None => {
-            return Err(Error::Said(
-                "create: scripts are not evaluated yet; give -F".to_owned(),
-            ));
-        }
+        None => evaluated(persona, args, json)?,
     };
     if args.dryrun {
         let laid_out = parse_one(&config).map_err(|e| Error::Said(e.to_string()))?;
@@ -35,6 +38,77 @@ pub fn run(client: &Client, args: &Create) -> Result<Report> {
     }
     let value = client.post("domains", &json!({ "config": config }))?;
     start(client, args, value)
+}
+
+/// The script's name, and the variables beside it.
+fn words(args: &Create) -> (&str, Vec<(String, String)>) {
+    let mut script = args.defconfig.as_str();
+    let mut variables = Vec::new();
+    for word in &args.words {
+        match word.split_once('=') {
+            Some((name, value)) => variables.push((name.trim().to_owned(), value.to_owned())),
+            None => script = word,
+        }
+    }
+    (script, variables)
+}
+
+/// Finds the script as it is named, then in each folder of the path.
+fn found(args: &Create, name: &str) -> Result<(PathBuf, String)> {
+    let folders = args.path.split(':').filter(|f| !f.is_empty());
+    let places = folders.map(|folder| Path::new(folder).join(name));
+    let mut places = std::iter::once(PathBuf::from(name)).chain(places);
+    let Some(path) = places.find(|p| p.is_file()) else {
+        return Err(Error::Said(format!("Cannot open config file \"{name}\"")));
+    };
+    let text = fs::read_to_string(&path).map_err(Error::io(format!(
+        "Cannot read config file {}",
+        path.display()
+    )))?;
+    Ok((path, text))
+}
+
+/// Runs the script, and makes `(vm ...)` of what it sets.
+fn evaluated(persona: Persona, args: &Create, json: bool) -> Result<String> {
+    let (name, variables) = words(args);
+    let (path, text) = found(args, name)?;
+    let file = path.display().to_string();
+    if !args.quiet && !json {
+        emit(&match persona {
+            Persona::Xm => format!("Using config file \"{file}\".\n"),
+            Persona::Xl => format!("Parsing config from {file}\n"),
+        })?;
+    }
+    let here = std::env::current_dir().map_err(Error::io("there is no present folder"))?;
+    let source = Source {
+        file: &file,
+        text: &text,
+        words: &variables,
+        directory: &here.to_string_lossy(),
+        style: match persona {
+            Persona::Xm => Style::Xm,
+            Persona::Xl => Style::Xl,
+        },
+    };
+    let spec = load(&source, &Machine).map_err(|e| Error::Said(e.to_string()))?;
+    Ok(spec.to_sxp().to_string())
+}
+
+/// Usage and the names that scripts find, then what the script says of its own variables, on standard error.
+fn help(persona: Persona, args: &Create) -> Result<Report> {
+    let mut text = String::new();
+    if args.help {
+        text = crate::help::of(persona, "create");
+    }
+    if args.help_config {
+        text += "Names that a script finds:\n";
+        text.extend(PREDEFINED.iter().map(|name| format!("  {name}\n")));
+    }
+    emit(&text)?;
+    let (path, script) = found(args, words(args).0)?;
+    let explained = create::help(&path.display().to_string(), &script, &Machine);
+    explained.map_err(|e| Error::Said(e.to_string()))?;
+    Ok(Report::done(json!(text)))
 }
 
 /// Reads a ready-made configuration; only that it is one expression is checked here.

