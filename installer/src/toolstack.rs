@@ -25,7 +25,8 @@ const STATIC: &str = "-Ctarget-feature=+crt-static";
 const RECIPE: &str = "1";
 
 /// Every program: its package, its name, and its folder below `usr`.
-const PROGRAMS: [(&str, &str, &str); 3] = [
+const PROGRAMS: [(&str, &str, &str); 4] = [
+    ("rexen-xend", "xend", "sbin"),
     ("rexen-xenstore", "xenstored", "sbin"),
     ("rexen-xenstore", "xenstore", "bin"),
     ("rexen-xm", "xm", "sbin"),
