@@ -400,11 +400,21 @@ fn float(number: f64, kind: char, precision: Option<usize>) -> String {
         'g' | 'G' => general(number, digits.max(1)),
         _ => match precision {
             Some(digits) => general(number, digits.max(1)),
-            None => format!("{number:?}"),
+            None => shortest(number),
         },
     };
     if kind.is_ascii_uppercase() {
         text.to_uppercase()
+    } else {
+        text
+    }
+}
+
+/// The fewest digits that read back as the same number, as Python's `repr` has it.
+pub(super) fn shortest(number: f64) -> String {
+    let text = format!("{number:?}");
+    if text.contains('e') {
+        exponent(&text)
     } else {
         text
     }

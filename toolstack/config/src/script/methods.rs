@@ -635,7 +635,9 @@ fn find(of: &str, wanted: &str, start: i64, name: &str) -> Res<Value> {
     if name == "count" {
         return Ok(Value::Int(rest.matches(wanted).count() as i64));
     }
-    let found = if name.starts_with('r') {
+    let found = if start.unsigned_abs() > length {
+        None
+    } else if name.starts_with('r') {
         rest.rfind(wanted)
     } else {
         rest.find(wanted)

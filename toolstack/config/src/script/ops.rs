@@ -1,6 +1,7 @@
 //! What operators do: truth, equality, order, arithmetic, and values as text.
 
 use super::fault::{Res, raise};
+use super::format::shortest;
 use super::interp::Interp;
 use super::value::{Object, Value};
 use std::cmp::Ordering;
@@ -270,7 +271,7 @@ impl Interp<'_> {
             Value::None => out.push_str("None"),
             Value::Bool(value) => out.push_str(if *value { "True" } else { "False" }),
             Value::Int(value) => out.push_str(&value.to_string()),
-            Value::Float(value) => out.push_str(&format!("{value:?}")),
+            Value::Float(value) => out.push_str(&shortest(*value)),
             Value::Str(text) => {
                 self.work(text.len())?;
                 quote(text, out);

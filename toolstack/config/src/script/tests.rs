@@ -105,6 +105,7 @@ fn expressions_have_pythons_values() {
             2,
         ),
         ("1;", 1),
+        ("'abc'.find('', 5) + 'abc'.find('', 3)", 2),
         ("1 # comment", 1),
         ("\\\n  1", 1),
         ("(1 +\n\n # comment\n 1)", 2),
@@ -196,6 +197,10 @@ fn texts_are_pythons() {
         (
             "string.join(['a', 'b'], '-') + string.upper('c') + str(string.atoi('4')) + string.zfill('1', 2)",
             "a-bC401",
+        ),
+        (
+            "str([1e16, 1e15, 1e-5, 0.0001, -0.0])",
+            "[1e+16, 1000000000000000.0, 1e-05, 0.0001, -0.0]",
         ),
         ("xm_file + str(xm_help)", "f0"),
     ] {
