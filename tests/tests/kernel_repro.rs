@@ -25,7 +25,7 @@ const SCRIPT: &str = "hostname elsewhere.example && umask 077 && exec \"$@\"";
 #[test]
 fn xen_u_is_the_same_wherever_it_is_built() {
     let scratch = Cache::open()
-        .and_then(|cache| cache.scratch("another place for kernels"))
+        .and_then(|cache| cache.scratch("kernel-again"))
         .expect("a folder");
     let first = build_kernel(Flavour::XenU, &KernelOptions::default()).expect("xenU");
     let user = if packages::is_root() {
