@@ -1,4 +1,4 @@
-//! xm as a program: run against a xend that answers from a table.
+//! xm as a program: run against a xend that answers from a table, and against our own on a simulated host.
 
 mod commands;
 mod completion;
@@ -6,3 +6,4 @@ mod console;
 mod create;
 mod fake;
 mod managers;
+mod xend;
