@@ -173,7 +173,7 @@ fn command() -> Cmd {
         .dir(tree::root())
 }
 
-/// The sources are the toolstack's and those of the ABI, which it shares with the hypervisor.
+/// The sources are the toolstack's and what it shares with the hypervisor: the ABI, and in core the builder of domains.
 fn key() -> Result<String> {
     let root = tree::root();
     let programs: Vec<_> = PROGRAMS
@@ -188,6 +188,7 @@ fn key() -> Result<String> {
     Ok(compiler_inputs(inputs)?
         .tree("toolstack", &root.join("toolstack"))?
         .tree("abi", &root.join("hypervisor/abi"))?
+        .tree("core", &root.join("hypervisor/core"))?
         .finish())
 }
 
