@@ -3,6 +3,7 @@
 //! [`Server`] does rounds; [`Journal`] is its memory across deaths; [`Platform`] is the machine below.
 
 mod control;
+mod domains;
 #[cfg(test)]
 mod fuzz_tests;
 mod journal;
@@ -13,6 +14,7 @@ mod platform;
 mod record;
 mod restore;
 mod ring;
+mod saving;
 mod server;
 #[cfg(test)]
 mod testing;

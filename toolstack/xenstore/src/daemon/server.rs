@@ -8,21 +8,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rexen_xenctl::EvtchnPort;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::journal::{Emit, Journal, Loaded};
+use super::journal::{Journal, Loaded};
 use super::link::{Carrier, Link, Over};
 use super::log::Log;
-use super::platform::{Fate, Happening, OpenRing, Platform};
+use super::platform::{Happening, Platform};
 use super::record::Record;
-use super::restore::{Restored, RingState};
-use super::ring::{Fault, Ring};
+use super::restore::Restored;
 use crate::store::{Answer, ConnId, Engine, Introduce, Role};
-use crate::wire::{Decoder, Errno, Op, Packet};
+use crate::wire::{Decoder, Op, Packet};
 
 /// Requests served per connection and round.
 const BUDGET: usize = 8;
@@ -41,11 +39,11 @@ pub struct Server<P> {
     pub(super) journal: Journal,
     pub(super) log: Log,
     pub(super) links: BTreeMap<ConnId, Link>,
-    platform: P,
+    pub(super) platform: P,
     listener: UnixListener,
-    ports: HashMap<u32, ConnId>,
-    places: BTreeMap<u16, Introduce>,
-    journal_failed: bool,
+    pub(super) ports: HashMap<u32, ConnId>,
+    pub(super) places: BTreeMap<u16, Introduce>,
+    pub(super) journal_failed: bool,
     favoured: Option<Favoured>,
 }
 
@@ -108,100 +106,6 @@ impl<P: Platform> Server<P> {
         server.settle_effects();
         server.rewrite()?;
         Ok(server)
-    }
-
-    fn open_own_ring(&mut self, state: Option<RingState>) {
-        match self.platform.open_own_ring() {
-            Ok(Some(open)) => self.attach(0, open, state.unwrap_or_default()),
-            Ok(None) => {}
-            Err(e) => self.log.line(format_args!(
-                "the ring of domain 0's kernel cannot be connected: {e}"
-            )),
-        }
-    }
-
-    /// Connects a domain's ring again after a restart.
-    fn reopen(&mut self, domid: u16, state: RingState) {
-        if self.platform.fate(domid) == Fate::Gone {
-            self.engine.domain_gone(domid);
-            return;
-        }
-        let Some((mfn, port)) = state.place else {
-            return;
-        };
-        let place = Introduce { domid, mfn, port };
-        match self.platform.open_ring(&place) {
-            Ok(open) => {
-                self.places.insert(domid, place);
-                self.attach(domid, open, state);
-            }
-            Err(e) => self.log.line(format_args!(
-                "domain {domid} cannot be connected again: {e}"
-            )),
-        }
-    }
-
-    /// Puts a ring into service where its state says.
-    fn attach(&mut self, domid: u16, open: OpenRing, mut state: RingState) {
-        let conn = self.engine.ring_of(domid);
-        let mut ring = Ring::open(Arc::clone(&open.page), open.port);
-        let mut decoder = Decoder::new();
-        if !ring.is_faulty() && !ring.wants_restart() {
-            match (
-                state.settle(ring.rsp_prod()),
-                Decoder::resume(&state.partial),
-            ) {
-                (Ok(()), Ok(resumed)) => {
-                    decoder = resumed;
-                    ring.resume_at(state.req_cons.unwrap_or(ring.req_cons()));
-                }
-                _ => {
-                    self.log.line(format_args!(
-                        "domain {domid} changed our index in its ring: out of service"
-                    ));
-                    state = RingState::default();
-                    ring.fail(Fault::Index);
-                }
-            }
-        }
-        self.journal.push(&Record::Input {
-            domid,
-            cons: ring.req_cons(),
-            partial: decoder.partial().to_vec(),
-        });
-        self.journal.push(&Record::Output {
-            domid,
-            at: ring.rsp_prod(),
-            nr_events: 0,
-            bytes: Vec::new(),
-        });
-        self.ports.insert(open.port.0, conn);
-        self.platform.notify(open.port);
-        let link = Link {
-            conn,
-            role: Role::domain(domid),
-            decoder,
-            output: state.output,
-            carrier: Carrier::Ring(ring),
-            ready: true,
-        };
-        self.links.insert(conn, link);
-    }
-
-    /// Takes a ring out of the daemon; the store keeps what it knows of the domain.
-    fn detach(&mut self, domid: u16) {
-        self.places.remove(&domid);
-        let found = self
-            .links
-            .iter()
-            .find(|(_, l)| l.role.ring && l.role.domid == domid)
-            .map(|(id, _)| *id);
-        if let Some(mut link) = found.and_then(|conn| self.links.remove(&conn))
-            && let Some(ring) = link.ring()
-        {
-            self.ports.remove(&ring.port.0);
-            self.platform.close(ring.port);
-        }
     }
 
     /// Sets a quota by name; `None`: there is none of this name.
@@ -496,30 +400,6 @@ impl<P: Platform> Server<P> {
         }
     }
 
-    fn introduce(&mut self, place: &Introduce) -> Result<(), Errno> {
-        let domid = place.domid;
-        if self.places.get(&domid) != Some(place) {
-            self.detach(domid);
-            let open = self.platform.open_ring(place).map_err(|e| {
-                self.log
-                    .line(format_args!("domain {domid} cannot be connected: {e}"));
-                Errno::EINVAL
-            })?;
-            let conn = self.engine.ring_of(domid);
-            self.engine.reset(conn);
-            self.places.insert(domid, *place);
-            self.record_changes();
-            self.journal.push(&Record::Ring {
-                domid,
-                mfn: place.mfn,
-                port: place.port,
-            });
-            self.attach(domid, open, RingState::default());
-        }
-        self.engine.introduced(domid);
-        Ok(())
-    }
-
     /// The connection is over: a socket is forgotten, a ring is put out of service until its guest restarts it.
     fn over(&mut self, mut link: Link, over: Over) {
         match over {
@@ -546,100 +426,6 @@ impl<P: Platform> Server<P> {
                 self.links.insert(conn, link);
             }
         }
-    }
-
-    fn check_domains(&mut self) {
-        let domids: Vec<u16> = self.engine.domains().filter(|domid| *domid != 0).collect();
-        for domid in domids {
-            match self.platform.fate(domid) {
-                Fate::Alive => {}
-                Fate::ShutDown => self.engine.domain_shut_down(domid),
-                Fate::Gone => {
-                    self.detach(domid);
-                    self.engine.domain_gone(domid);
-                }
-            }
-        }
-    }
-
-    fn record_changes(&mut self) {
-        for change in self.engine.take_changes() {
-            self.journal.push(&Record::Change(change));
-        }
-    }
-
-    /// Journals what changed and queues what fired.
-    fn settle_effects(&mut self) {
-        self.record_changes();
-        for fired in self.engine.take_events() {
-            let Some(link) = self.links.get_mut(&fired.conn) else {
-                continue;
-            };
-            let event: super::output::Event = fired.into();
-            if link.output.push_event(event.clone()) && link.role.ring {
-                let super::output::Event {
-                    path,
-                    watched,
-                    token,
-                } = event;
-                self.journal.push(&Record::Event {
-                    domid: link.role.domid,
-                    path,
-                    watched,
-                    token,
-                });
-            }
-        }
-    }
-
-    fn encode_events(&mut self) {
-        for link in self.links.values_mut() {
-            let at = link.output.nr_bytes() as u32;
-            let encoded = link.output.encode_events();
-            let domid = link.role.domid;
-            if encoded.nr_events != 0
-                && let Some(ring) = link.ring()
-            {
-                let at = ring.rsp_prod().wrapping_add(at);
-                let (nr_events, bytes) = (encoded.nr_events, encoded.bytes);
-                self.journal.push(&Record::Output {
-                    domid,
-                    at,
-                    nr_events,
-                    bytes,
-                });
-            }
-        }
-    }
-
-    fn commit(&mut self) {
-        if self.journal.is_dirty() || self.journal_failed {
-            let failed_before = self.journal_failed;
-            if self.journal.commit() && self.rewrite().is_err() && !failed_before {
-                let why = self.journal.failure().unwrap_or("?").to_owned();
-                self.log.line(format_args!(
-                    "changes are not being saved, a restart would lose them: {why}"
-                ));
-            }
-            self.journal_failed = self.journal.failure().is_some();
-            if failed_before && !self.journal_failed {
-                self.log.line(format_args!("changes are being saved again"));
-            }
-        }
-    }
-
-    /// Writes the whole state anew.
-    fn rewrite(&mut self) -> io::Result<()> {
-        let (engine, links, places) = (&self.engine, &self.links, &self.places);
-        self.journal.rewrite(&mut |emit| {
-            engine.snapshot(&mut |change| emit(&Record::Change(change)));
-            for Introduce { domid, mfn, port } in places.values().copied() {
-                emit(&Record::Ring { domid, mfn, port });
-            }
-            for link in links.values() {
-                snapshot_ring(link, emit);
-            }
-        })
     }
 
     /// Sends what waits, tells the guests, and listens again to those that were served.
@@ -674,37 +460,6 @@ impl<P: Platform> Server<P> {
                 Err(over) => self.over(link, over),
             }
         }
-    }
-}
-
-fn snapshot_ring(link: &Link, emit: &mut Emit<'_>) {
-    let Carrier::Ring(ring) = &link.carrier else {
-        return;
-    };
-    let domid = link.role.domid;
-    emit(&Record::Input {
-        domid,
-        cons: ring.req_cons(),
-        partial: link.decoder.partial().to_vec(),
-    });
-    emit(&Record::Output {
-        domid,
-        at: ring.rsp_prod(),
-        nr_events: 0,
-        bytes: link.output.bytes(),
-    });
-    for event in link.output.events() {
-        let super::output::Event {
-            path,
-            watched,
-            token,
-        } = event.clone();
-        emit(&Record::Event {
-            domid,
-            path,
-            watched,
-            token,
-        });
     }
 }
 

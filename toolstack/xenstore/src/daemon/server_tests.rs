@@ -5,7 +5,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::daemon::output::MAX_EVENTS;
+use crate::daemon::platform::Fate;
 use crate::daemon::testing::{FakeHost, Guest, TempDir};
+use crate::wire::Errno;
 
 /// A daemon on a fake host that can be killed and started again.
 pub struct World {
