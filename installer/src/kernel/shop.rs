@@ -42,6 +42,13 @@ impl Shop {
         fs::create_dir_all(root).map_err(Error::io("create", root))?;
         // make and the compiler run elsewhere: they need the whole path.
         let root = fs::canonicalize(root).map_err(Error::io("find", root))?;
+        if root.to_string_lossy().contains([' ', ':']) {
+            return Err(
+                Error::new(format!("cannot build Linux in {}", root.display()))
+                    .because("its makefiles cannot bear a space or a colon in a path")
+                    .remedy("set XDG_CACHE_HOME to another folder, or use --work DIR"),
+            );
+        }
         let path = root.join("lock");
         let lock = File::options()
             .read(true)

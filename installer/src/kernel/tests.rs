@@ -399,6 +399,13 @@ fn the_shop_unused_for_longest_goes_unless_somebody_works_in_it() {
 }
 
 #[test]
+fn a_folder_that_make_cannot_bear_is_refused() {
+    let fake = Fake::new("folder name");
+    let e = fake.build().unwrap_err();
+    assert!(e.cause.unwrap().contains("space"));
+}
+
+#[test]
 fn what_is_no_linux_source_is_refused() {
     let fake = Fake::new("nothing");
     fs::remove_file(fake.root.join("linux-9.9.9/Makefile")).unwrap();
