@@ -73,10 +73,13 @@ impl fmt::Display for Error {
                 near.first()
                     .map_or(Ok(()), |n| write!(f, " (did you mean {n}?)"))
             }
-            Self::Unreachable { address, .. } => write!(
-                f,
-                "Error connecting to xend at {address}: is it running? Try: xend status"
-            ),
+            Self::Unreachable { address, cause } => {
+                let try_this = match cause.kind() {
+                    io::ErrorKind::PermissionDenied => "it serves root; try: sudo",
+                    _ => "is it running? Try: xend status",
+                };
+                write!(f, "Error connecting to xend at {address}: {try_this}")
+            }
             Self::Server { text, .. } => f.write_str(text),
             Self::Io(what, cause) => write!(f, "{what}: {cause}"),
         }

@@ -13,10 +13,13 @@ mod events;
 mod help;
 mod manual;
 mod model;
+mod progress;
 mod report;
+mod session;
 mod sxp;
 mod table;
 mod terminal;
+mod tools;
 mod units;
 mod xl;
 
@@ -41,11 +44,9 @@ pub enum Persona {
 
 impl Persona {
     fn of(program: &str) -> Self {
-        let name = Path::new(program).file_name();
-        if name.is_some_and(|n| n == "xl") {
-            Self::Xl
-        } else {
-            Self::Xm
+        match program {
+            "xl" => Self::Xl,
+            _ => Self::Xm,
         }
     }
 
@@ -62,14 +63,33 @@ impl Persona {
 pub fn run(args: Vec<OsString>) -> ExitCode {
     let mut args = args.into_iter();
     let program = args.next().unwrap_or_default();
-    let persona = Persona::of(&program.to_string_lossy());
-    match try_run(persona, args.collect()) {
+    let program = Path::new(&program).file_name().unwrap_or_default();
+    let program = program.to_string_lossy();
+    let persona = Persona::of(&program);
+    let done = texts(args).and_then(|args| match tools::named(&program) {
+        Some(tool) => tool(&args),
+        None => match understand(persona, args)? {
+            Todo::Print(text) => report::emit(&text),
+            Todo::Carry(cli) => carry(persona, *cli),
+        },
+    });
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             complain(persona, &e);
             ExitCode::FAILURE
         }
     }
+}
+
+fn texts(args: impl Iterator<Item = OsString>) -> Result<Vec<String>> {
+    let text = |arg: OsString| {
+        arg.into_string().map_err(|arg| {
+            let shown = arg.to_string_lossy().into_owned();
+            Error::Usage(format!("the argument {shown} is not UTF-8"))
+        })
+    };
+    args.map(text).collect()
 }
 
 fn complain(persona: Persona, e: &Error) {
@@ -86,36 +106,97 @@ fn complain(persona: Persona, e: &Error) {
     }
 }
 
-fn try_run(persona: Persona, args: Vec<OsString>) -> Result<()> {
-    let args = args.into_iter().map(|arg| {
-        arg.into_string().map_err(|arg| {
-            let shown = arg.to_string_lossy().into_owned();
-            Error::Usage(format!("the argument {shown} is not UTF-8"))
-        })
-    });
-    let mut args = args.collect::<Result<Vec<String>>>()?;
+/// What a command line comes to.
+#[derive(Debug)]
+enum Todo {
+    /// Text to print.
+    Print(String),
+    /// A command to carry out.
+    Carry(Box<Cli>),
+}
+
+/// Reads a command line, without the program's name.
+fn understand(persona: Persona, mut args: Vec<String>) -> Result<Todo> {
     if persona == Persona::Xl {
         args = xl::arguments(args)?;
     }
     let Some(at) = find::position(&args) else {
         let version = args.iter().any(|a| a == "--version" || a == "-V");
-        return match version {
-            true => report::emit(&Cli::command().name(persona.name()).render_version()),
-            false => help::report(persona, None)?.print(false),
-        };
+        return Ok(Todo::Print(match version {
+            true => Cli::command().name(persona.name()).render_version(),
+            false => help::overview(persona),
+        }));
     };
     let name = find::command(&args[at])?;
     args[at].clone_from(&name);
-    let own = args[at + 1..].iter().take_while(|a| *a != "--");
-    if name != "create" && own.clone().any(|a| a == "-h" || a == "--help") {
-        return report::emit(&help::of(persona, &name));
+    let mut own = args[at + 1..].iter().take_while(|a| *a != "--");
+    if name != "create" && own.any(|a| a == "-h" || a == "--help") {
+        return Ok(Todo::Print(help::of(persona, &name)));
     }
     let matches = help::definitions(persona)
         .no_binary_name(true)
         .try_get_matches_from(&args);
     let cli = matches.and_then(|m| Cli::from_arg_matches(&m));
     let cli = cli.map_err(|e| Error::Usage(cli::explain(&name, &e)))?;
+    Ok(Todo::Carry(Box::new(cli)))
+}
+
+fn carry(persona: Persona, cli: Cli) -> Result<()> {
     let client = Client::from_env(cli.xend.as_deref())?;
     let json = cli.json;
     commands::run(&client, persona, cli)?.print(json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Words that mean something somewhere, and any others.
+    fn word() -> impl Strategy<Value = String> {
+        let known = proptest::sample::select(vec![
+            "list",
+            "create",
+            "sched-credit",
+            "vcpu-pin",
+            "call",
+            "trigger",
+            "top",
+            "help",
+            "he",
+            "--",
+            "-",
+            "-h",
+            "-l",
+            "-x",
+            "--xend",
+            "--xend=",
+            "--json",
+            "-N",
+            "-F",
+            "-c",
+            "-w",
+            "--path",
+            "web",
+            "0",
+            "-1",
+            "a=b",
+            "=",
+        ]);
+        prop_oneof![3 => known.prop_map(str::to_owned), 1 => any::<String>()]
+    }
+
+    proptest! {
+        #[test]
+        fn every_command_line_is_understood_or_explained(
+            words in proptest::collection::vec(word(), 0..6),
+            persona in prop_oneof![Just(Persona::Xm), Just(Persona::Xl)],
+        ) {
+            match understand(persona, words) {
+                Ok(Todo::Print(text)) => prop_assert!(!text.is_empty()),
+                Ok(Todo::Carry(_)) => {}
+                Err(e) => prop_assert!(!e.to_string().is_empty()),
+            }
+        }
+    }
 }

@@ -64,11 +64,7 @@ fn xm() -> Vec<Block> {
         .unwrap_or_default();
     page.extend(about.split("\n\n").map(|p| Paragraph(p.to_owned())));
     page.extend([
-        Paragraph(
-            "DOM is a domain's name or its id. Called as xl, the program prints what xl prints, and takes \
-             xl's options; its commands are the same."
-                .into(),
-        ),
+        Paragraph("DOM is a domain's name or its id.".into()),
         Heading("Options".into()),
     ]);
     page.extend(
@@ -84,6 +80,14 @@ fn xm() -> Vec<Block> {
                 page.extend(described(command));
             }
         }
+    }
+    page.push(Heading("As xl".into()));
+    page.push(Paragraph(
+        "Called as xl, the program differs in what it prints and accepts, not in what it does:"
+            .into(),
+    ));
+    for (what, how) in AS_XL {
+        page.push(Item(what.into(), how.into()));
     }
     page.push(Heading("Environment".into()));
     for (name, what) in ENVIRONMENT {
@@ -128,6 +132,27 @@ fn configuration() -> Vec<Block> {
     page.extend(refusals().map(|(name, refusal)| Item(name.to_owned(), refusal.reason.to_owned())));
     page
 }
+
+const AS_XL: [(&str, &str); 6] = [
+    (
+        "list",
+        "six columns, by id; the state has a sixth letter d, which stands alone",
+    ),
+    (
+        "list --long",
+        "(domain (domid N) (name NAME) ... (state SSSSSS) (status N) (cpu_time S)), facts only",
+    ),
+    ("info", "xl's names, such as total_memory and nr_cpus"),
+    (
+        "create",
+        "-e, -F, -V and -A change nothing: xend watches over domains; NAME=\"VALUE\" loses its quotes",
+    ),
+    ("shutdown, reboot", "-F changes nothing"),
+    (
+        "xl -N create",
+        "create --dryrun; -v, -f, -t and -T before the command change nothing",
+    ),
+];
 
 const ENVIRONMENT: [(&str, &str); 3] = [
     (

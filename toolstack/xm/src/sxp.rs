@@ -52,4 +52,11 @@ mod tests {
         let want = format!("(domain\n    (id 1)\n    (name {})\n)\n", "x".repeat(60));
         assert_eq!(pretty(&long).unwrap(), want);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_answer_is_too_odd(text in r#"[()a-z'" \\x0-9#\n]{0,60}"#) {
+            let _ = (error_text(&text), pretty(&text), lines(&text));
+        }
+    }
 }

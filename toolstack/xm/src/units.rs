@@ -86,4 +86,13 @@ mod tests {
         assert_eq!(uptime(86_400 + 3600), "1 day,  1:00:00");
         assert_eq!(uptime(15 * 86_400 + 12_702), "15 days,  3:31:42");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn amounts_of_memory_are_read_as_they_are_meant(mib in 1..u64::from(u32::MAX), text in ".{0,8}") {
+            proptest::prop_assert_eq!(mebibytes(&mib.to_string()), Ok(mib));
+            proptest::prop_assert_eq!(mebibytes(&format!("{mib}g")), Ok(mib * 1024));
+            proptest::prop_assert!(mebibytes(&text).is_ok_and(|m| m > 0) || mebibytes(&text).is_err());
+        }
+    }
 }

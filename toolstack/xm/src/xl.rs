@@ -144,4 +144,11 @@ mod tests {
         );
         assert_eq!(unquoted("extra='a' 'b'".to_owned()), "extra='a' 'b'");
     }
+
+    #[test]
+    fn a_dying_domain_is_nothing_else_unless_it_is_shut_down() {
+        assert_eq!(dying_alone("rb---d"), "-----d");
+        assert_eq!(dying_alone("---s-d"), "---s-d");
+        assert_eq!(dying_alone("-b----"), "-b----");
+    }
 }

@@ -141,4 +141,16 @@ mod tests {
         assert_eq!(api_root("/site/xend/"), "/site/api/v1/");
         assert_eq!(api_root("/"), "/api/v1/");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_is_too_odd_and_what_is_taken_can_be_shown_and_read_again(text in ".*") {
+            if let Ok(address) = Address::parse(&text) {
+                proptest::prop_assert_eq!(Address::parse(&address.to_string()), Ok(address));
+            }
+            let root = root(&text);
+            proptest::prop_assert!(root.starts_with('/') && root.ends_with('/'));
+            proptest::prop_assert!(api_root(&root).ends_with("/api/v1/"));
+        }
+    }
 }

@@ -145,4 +145,21 @@ mod tests {
     fn a_name_with_a_slash_stays_one_part_of_the_path() {
         assert_eq!(escape("a/b+c:d"), "a%2Fb%2Bc%3Ad");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_escaped_is_one_part_and_can_be_read_back(text in ".*") {
+            let escaped = escape(&text);
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~%".contains(&b);
+            proptest::prop_assert!(escaped.bytes().all(plain));
+            let mut bytes = Vec::new();
+            let mut parts = escaped.split('%');
+            bytes.extend(parts.next().unwrap().bytes());
+            for part in parts {
+                bytes.push(u8::from_str_radix(&part[..2], 16).unwrap());
+                bytes.extend(part[2..].bytes());
+            }
+            proptest::prop_assert_eq!(String::from_utf8(bytes).unwrap(), text);
+        }
+    }
 }

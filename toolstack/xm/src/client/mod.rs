@@ -6,6 +6,7 @@ mod address;
 mod http;
 
 use std::io;
+use std::time::Duration;
 
 use hyper::Method;
 use serde::de::DeserializeOwned;
@@ -16,6 +17,7 @@ pub use http::escape;
 use http::{Ask, form};
 
 use crate::error::{Error, Result};
+use crate::progress::Progress;
 
 const JSON: &str = "application/json";
 const SXP: &str = "application/sxp";
@@ -81,7 +83,18 @@ impl Client {
     }
 
     fn text(&self, ask: Ask) -> Result<String> {
-        let answer = self.runtime.block_on(http::exchange(&self.address, ask));
+        self.text_in_time(ask, None)
+    }
+
+    /// `waiting` is what to say to a user who waits.
+    fn text_in_time(&self, ask: Ask, waiting: Option<&str>) -> Result<String> {
+        let answer = http::exchange(&self.address, ask);
+        let answer = self.runtime.block_on(async {
+            match waiting {
+                Some(what) => with_progress(what, answer).await,
+                None => answer.await,
+            }
+        });
         let answer = answer.map_err(|cause| self.unreachable(cause))?;
         let body = String::from_utf8_lossy(&answer.body).into_owned();
         match answer.status {
@@ -102,11 +115,7 @@ impl Client {
     }
 
     fn json(&self, ask: Ask) -> Result<Value> {
-        let body = self.text(ask)?;
-        if body.trim().is_empty() {
-            return Ok(Value::Null);
-        }
-        serde_json::from_str(&body).map_err(|e| Error::odd(format!("{e} in {body:.80}")))
+        value(&self.text(ask)?)
     }
 
     /// Gets a resource as JSON.
@@ -130,9 +139,21 @@ impl Client {
     /// # Errors
     /// Like [`Self::get`].
     pub fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        self.json(self.operation(path, body))
+    }
+
+    /// Posts an operation that takes its time; `what` is shown to a user who waits for it.
+    ///
+    /// # Errors
+    /// Like [`Self::get`].
+    pub fn post_slowly(&self, what: &str, path: &str, body: &Value) -> Result<Value> {
+        value(&self.text_in_time(self.operation(path, body), Some(what))?)
+    }
+
+    fn operation(&self, path: &str, body: &Value) -> Ask {
         let mut ask = self.api(Method::POST, path, JSON);
         ask.body = Some((JSON, body.to_string()));
-        self.json(ask)
+        ask
     }
 
     /// Posts an operation on a domain: `fields` is an object, and gets the name of the operation.
@@ -202,6 +223,26 @@ impl Client {
             Ok(())
         })
     }
+}
+
+/// Waits for an answer, and shows every second that it does.
+async fn with_progress<T>(what: &str, answer: impl Future<Output = T>) -> T {
+    let mut progress = Progress::new(what);
+    let mut answer = std::pin::pin!(answer);
+    loop {
+        tokio::select! {
+            done = &mut answer => return done,
+            () = tokio::time::sleep(Duration::from_secs(1)) => progress.show(),
+        }
+    }
+}
+
+/// Reads JSON; nothing at all is null.
+fn value(body: &str) -> Result<Value> {
+    if body.trim().is_empty() {
+        return Ok(Value::Null);
+    }
+    serde_json::from_str(body).map_err(|e| Error::odd(format!("{e} in {body:.80}")))
 }
 
 /// A domain's place in the API.

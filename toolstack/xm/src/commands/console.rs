@@ -3,38 +3,24 @@
 //! xend keeps the connection over a reboot of the domain. If xend itself starts again, the connection breaks; then the
 //! domain is looked up once more, and the console attached to anew.
 
-use std::io::{Read, Write, stderr, stdin, stdout};
+use std::io::{Write, stderr};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::client::{Client, typed};
 use crate::error::{Error, Result};
 use crate::model::Domain;
 use crate::report::Report;
+use crate::session::{End, Signals, keyboard, session, until_escape};
 use crate::terminal::Raw;
 
-/// Ctrl-].
-const ESCAPE: u8 = 0x1d;
 /// How long xend may take to start again.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often to look whether it has.
 const RETRY: Duration = Duration::from_millis(500);
-
-/// How a session ended.
-#[derive(Debug, PartialEq, Eq)]
-enum End {
-    /// The user typed Ctrl-].
-    Left,
-    /// The other side closed the connection.
-    Closed,
-    /// A signal asked this program to end.
-    Signalled,
-}
 
 /// `console`.
 pub fn run(client: &Client, dom: &str, watch: bool) -> Result<Report> {
@@ -95,93 +81,6 @@ fn connect(client: &Client, port: u16) -> Result<TcpStream> {
     )))
 }
 
-/// Reads standard input in a thread of its own, which ends with the program.
-fn keyboard() -> mpsc::Receiver<Vec<u8>> {
-    let (keys, typed) = mpsc::channel(16);
-    std::thread::spawn(move || {
-        let mut buffer = [0; 1024];
-        while let Ok(count @ 1..) = stdin().read(&mut buffer) {
-            if keys.blocking_send(buffer[..count].to_vec()).is_err() {
-                break;
-            }
-        }
-    });
-    typed
-}
-
-async fn session(
-    socket: &mut TcpStream,
-    keys: &mut mpsc::Receiver<Vec<u8>>,
-    signals: &mut Signals,
-    watch: bool,
-) -> Result<End> {
-    let (mut from, mut to) = socket.split();
-    let output = async {
-        let mut buffer = vec![0; 16 << 10];
-        loop {
-            match from.read(&mut buffer).await {
-                Ok(0) | Err(_) => return Ok(End::Closed),
-                Ok(count) => show(&buffer[..count])?,
-            }
-        }
-    };
-    let input = async {
-        while let Some(bytes) = keys.recv().await {
-            let (bytes, leave) = until_escape(&bytes);
-            if !watch && to.write_all(bytes).await.is_err() {
-                return Ok(End::Closed);
-            }
-            if leave {
-                return Ok(End::Left);
-            }
-        }
-        // Standard input has ended; the output may go on.
-        std::future::pending().await
-    };
-    tokio::select! {
-        end = output => end,
-        end = input => end,
-        () = signals.any() => Ok(End::Signalled),
-    }
-}
-
-/// What is to be sent of what was typed, and whether to leave after it.
-fn until_escape(bytes: &[u8]) -> (&[u8], bool) {
-    match bytes.iter().position(|&b| b == ESCAPE) {
-        Some(at) => (&bytes[..at], true),
-        None => (bytes, false),
-    }
-}
-
-fn show(bytes: &[u8]) -> Result<()> {
-    let mut out = stdout().lock();
-    let shown = out.write_all(bytes).and_then(|()| out.flush());
-    shown.map_err(Error::io("cannot write to standard output"))
-}
-
-/// Requests to end this program, caught from the start so that the terminal is put right first.
-struct Signals {
-    term: Signal,
-    hup: Signal,
-}
-
-impl Signals {
-    async fn catch() -> Result<Self> {
-        let catch = |kind| signal(kind).map_err(Error::io("cannot watch for signals"));
-        Ok(Self {
-            term: catch(SignalKind::terminate())?,
-            hup: catch(SignalKind::hangup())?,
-        })
-    }
-
-    async fn any(&mut self) {
-        tokio::select! {
-            _ = self.term.recv() => {}
-            _ = self.hup.recv() => {}
-        }
-    }
-}
-
 /// Attaches again after the connection broke; nothing when the domain is gone or the user left.
 fn again(
     client: &Client,
@@ -222,16 +121,4 @@ fn again(
 /// Whether there will be more output: it runs, or is to start again.
 fn lives(domain: &Domain) -> bool {
     domain.restart_state.is_some() || !domain.state.contains(['s', 'c', 'd'])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_typed_before_the_escape_is_sent() {
-        assert_eq!(until_escape(b"ls\r"), (&b"ls\r"[..], false));
-        assert_eq!(until_escape(b"ls\r\x1dxx"), (&b"ls\r"[..], true));
-        assert_eq!(until_escape(b"\x1d"), (&b""[..], true));
-    }
 }

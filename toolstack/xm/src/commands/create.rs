@@ -36,7 +36,8 @@ pub fn run(client: &Client, persona: Persona, args: &Create, json: bool) -> Resu
     if args.plan {
         return plan(client, &config);
     }
-    let value = client.post("domains", &json!({ "config": config }))?;
+    let what = "creating the domain";
+    let value = client.post_slowly(what, "domains", &json!({ "config": config }))?;
     start(client, args, value)
 }
 
@@ -171,7 +172,8 @@ fn unpause(client: &Client, domain: &Domain) -> Result<()> {
 }
 
 fn restored(client: &Client, file: &str) -> Result<Value> {
-    client.post("domains", &json!({ "op": "restore", "file": file }))
+    let body = json!({ "op": "restore", "file": file });
+    client.post_slowly("restoring the domain", "domains", &body)
 }
 
 /// `restore`: the domain runs, and is printed.

@@ -78,7 +78,7 @@ fn refused(command: &str, why: &SpecError) -> Error {
 
 fn create(client: &Client, dom: &str, device: &Device) -> Result<Report> {
     let body = json!({ "config": device.to_sxp().to_string() });
-    super::op(client, dom, "device_create", body)
+    super::slow_op(client, "connecting the device", dom, "device_create", body)
 }
 
 /// `vbd-destroy`, `block-detach`, `network-detach`.
@@ -87,5 +87,11 @@ pub fn detach(client: &Client, dom: &str, kind: &str, idx: &str, force: bool) ->
     if force {
         body["force"] = true.into();
     }
-    super::op(client, dom, "device_destroy", body)
+    super::slow_op(
+        client,
+        "taking the device away",
+        dom,
+        "device_destroy",
+        body,
+    )
 }

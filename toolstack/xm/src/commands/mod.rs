@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::Persona;
 use crate::cli::{Cli, Command};
-use crate::client::Client;
+use crate::client::{Client, domain_path};
 use crate::error::{Error, Result};
 use crate::report::Report;
 use crate::{completion, help, manual};
@@ -33,8 +33,8 @@ pub fn run(client: &Client, persona: Persona, cli: Cli) -> Result<Report> {
         Command::Create(create) => create::run(client, persona, &create, cli.json),
 
         Command::Destroy { reboot, dom, .. } => {
-            let reason = if reboot { "reboot" } else { "halt" };
-            op(client, &dom.dom, "destroy", json!({ "reason": reason }))
+            let body = json!({ "reason": if reboot { "reboot" } else { "halt" } });
+            slow_op(client, "ending the domain", &dom.dom, "destroy", body)
         }
         Command::Shutdown(args) => shutdown::run(client, &args),
         Command::Reboot { all, doms } => shutdown::reboot(client, all, &doms.doms),
@@ -49,12 +49,10 @@ pub fn run(client: &Client, persona: Persona, cli: Cli) -> Result<Report> {
             let body = json!({ "trigger": trigger, "vcpu": vcpu });
             op(client, &dom.dom, "trigger", body)
         }
-        Command::Save { dom, file } => op(
-            client,
-            &dom.dom,
-            "save",
-            json!({ "file": absolute(&file)? }),
-        ),
+        Command::Save { dom, file } => {
+            let body = json!({ "file": absolute(&file)? });
+            slow_op(client, "saving the domain", &dom.dom, "save", body)
+        }
         Command::Restore { file } => create::restore(client, &absolute(&file)?),
         Command::Migrate {
             live,
@@ -66,7 +64,7 @@ pub fn run(client: &Client, persona: Persona, cli: Cli) -> Result<Report> {
                 return Err(said("Cannot migrate Domain-0"));
             }
             let body = json!({ "destination": host, "live": live, "resource": resource });
-            op(client, &dom.dom, "migrate", body)
+            slow_op(client, "moving the domain", &dom.dom, "migrate", body)
         }
         Command::Pause { doms } => {
             each(&doms.doms, |dom| client.domain_op(dom, "pause", json!({})))
@@ -153,6 +151,20 @@ pub fn run(client: &Client, persona: Persona, cli: Cli) -> Result<Report> {
 /// An operation on a domain that prints nothing.
 fn op(client: &Client, dom: &str, name: &str, fields: Value) -> Result<Report> {
     client.domain_op(dom, name, fields).map(Report::done)
+}
+
+/// The same, for one that takes its time; `what` is shown to a user who waits.
+fn slow_op(
+    client: &Client,
+    what: &str,
+    dom: &str,
+    name: &str,
+    mut fields: Value,
+) -> Result<Report> {
+    fields["op"] = name.into();
+    client
+        .post_slowly(what, &domain_path(dom), &fields)
+        .map(Report::done)
 }
 
 /// An operation on the host that prints nothing.

@@ -10,6 +10,7 @@ use crate::cli::Shutdown;
 use crate::client::{Client, typed};
 use crate::error::Result;
 use crate::model::Domain;
+use crate::progress::Progress;
 use crate::report::{Report, emit};
 
 /// How often to look whether they have ended.
@@ -80,15 +81,20 @@ fn ask(client: &Client, reason: &str, targets: &[Target]) -> Result<Report> {
 
 /// Says of each domain when it has ended: its id is gone.
 fn wait(client: &Client, mut targets: Vec<Target>) -> Result<Report> {
+    let mut progress = Progress::new("waiting for the domains to end");
     while !targets.is_empty() {
         let alive: Vec<Domain> = typed(&client.domains()?)?;
         let lives = |t: &Target| alive.iter().any(|d| d.id.to_string() == t.id);
         let (still, ended): (Vec<_>, Vec<_>) = targets.into_iter().partition(lives);
+        if !ended.is_empty() {
+            progress.hide();
+        }
         for target in ended {
             emit(&format!("Domain {} terminated\n", target.name))?;
         }
         targets = still;
         if !targets.is_empty() {
+            progress.show();
             sleep(POLL);
         }
     }

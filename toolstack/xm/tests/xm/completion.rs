@@ -50,3 +50,14 @@ fn without_xend_there_are_no_domains_and_no_complaints() {
     assert!(output.status.success());
     assert!(output.stdout.is_empty() && output.stderr.is_empty());
 }
+
+#[test]
+fn keys_of_configurations_are_offered_after_create() {
+    let fake = Fake::new();
+    assert!(
+        fake.out("xm complete-words keys")
+            .lines()
+            .any(|l| l == "memory")
+    );
+    assert_eq!(offered(&fake, "xm create memor"), ["memory="]);
+}

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::termios::{LocalModes, tcgetattr};
 use serde_json::Value;
 
-use crate::fake::{Fake, domains, ok, refuse};
+use crate::fake::{Fake, Terminal, domains, ok, refuse};
 
 /// A domain whose console is the returned listener; it is there while the flag is set.
 fn with_console() -> (Fake, TcpListener, Arc<AtomicBool>) {
@@ -128,15 +128,9 @@ fn a_broken_connection_is_made_again_while_the_domain_lives() {
 
 #[test]
 fn the_terminal_is_raw_while_attached_and_as_before_afterwards() {
-    use rustix::fs::{Mode, OFlags, open};
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     let (fake, listener, _) = with_console();
-    let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&keyboard).unwrap();
-    unlockpt(&keyboard).unwrap();
-    let name = ptsname(&keyboard, Vec::new()).unwrap();
-    let terminal = open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
-    let before = tcgetattr(&terminal).unwrap();
+    let mut terminal = Terminal::new();
+    let before = tcgetattr(&terminal.program).unwrap();
     assert!(
         before
             .local_modes
@@ -145,7 +139,7 @@ fn the_terminal_is_raw_while_attached_and_as_before_afterwards() {
     let mut child = fake
         .command("xm")
         .args(["console", "web"])
-        .stdin(terminal.try_clone().unwrap())
+        .stdin(terminal.program.try_clone().unwrap())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -154,14 +148,14 @@ fn the_terminal_is_raw_while_attached_and_as_before_afterwards() {
     // A byte has come out: the session runs, so the terminal is raw.
     guest.write_all(b"$").unwrap();
     child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
-    let raw = tcgetattr(&terminal).unwrap();
+    let raw = tcgetattr(&terminal.program).unwrap();
     let cooked = LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG;
     assert!(!raw.local_modes.intersects(cooked));
-    rustix::io::write(&keyboard, b"\x03").unwrap();
+    terminal.person.write_all(b"\x03").unwrap();
     assert_eq!(read(&mut guest, 1), "\x03", "Ctrl-C is the guest's");
-    rustix::io::write(&keyboard, b"\x1d").unwrap();
+    terminal.person.write_all(b"\x1d").unwrap();
     assert!(child.wait().unwrap().success());
-    let after = tcgetattr(&terminal).unwrap();
+    let after = tcgetattr(&terminal.program).unwrap();
     assert_eq!(after.local_modes, before.local_modes);
     assert_eq!(after.input_modes, before.input_modes);
     assert_eq!(after.output_modes, before.output_modes);

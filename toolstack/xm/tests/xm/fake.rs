@@ -307,3 +307,45 @@ fn classic(method: &str, path: &str, body: &str) -> Answer {
     };
     (200, "application/sxp", text.to_owned())
 }
+
+/// A terminal: what a person types and sees on one side, what a program has on the other.
+pub struct Terminal {
+    /// The person's side.
+    pub person: std::fs::File,
+    /// The program's side, and its path.
+    pub program: std::fs::File,
+    pub path: PathBuf,
+}
+
+impl Terminal {
+    pub fn new() -> Self {
+        use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+        let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&person).unwrap();
+        unlockpt(&person).unwrap();
+        let name = ptsname(&person, Vec::new()).unwrap();
+        let path = PathBuf::from(name.to_str().unwrap());
+        let mut options = std::fs::File::options();
+        let program = options.read(true).write(true).open(&path).unwrap();
+        Self {
+            person: person.into(),
+            program,
+            path,
+        }
+    }
+}
+
+/// Reads until a part has been seen; returns all that was read.
+pub fn read_until(from: &mut impl Read, part: &str) -> String {
+    let mut seen = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&seen).into_owned();
+        if text.contains(part) {
+            return text;
+        }
+        let mut buffer = [0; 256];
+        let count = from.read(&mut buffer).unwrap();
+        assert!(count > 0, "no {part} in {text}");
+        seen.extend(&buffer[..count]);
+    }
+}

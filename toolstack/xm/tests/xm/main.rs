@@ -6,4 +6,6 @@ mod console;
 mod create;
 mod fake;
 mod managers;
+mod progress;
+mod tools;
 mod xend;

@@ -1,13 +1,13 @@
 //! xm and our xend on a simulated host: the two agree on the API, from `create` to the end of a domain.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpListener;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::fake::{Fake, Said};
+use crate::fake::{Fake, Said, read_until};
 
 /// A simulated host, which ends with this process; `fake` only runs the commands.
 struct Host {
@@ -206,18 +206,9 @@ fn a_console_reaches_the_guests_shell() {
         .spawn()
         .unwrap();
     let (mut keys, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-    let mut seen = Vec::new();
-    let mut until = |part: &str| {
-        while !String::from_utf8_lossy(&seen).contains(part) {
-            let mut buffer = [0; 256];
-            let count = screen.read(&mut buffer).unwrap();
-            assert!(count > 0, "no {part} in {}", String::from_utf8_lossy(&seen));
-            seen.extend(&buffer[..count]);
-        }
-    };
-    until("# ");
+    read_until(&mut screen, "# ");
     keys.write_all(b"poweroff\n").unwrap();
-    until("poweroff");
+    read_until(&mut screen, "poweroff");
     assert!(
         child.wait().unwrap().success(),
         "the console ends with the domain"
