@@ -53,7 +53,7 @@ impl<P: Platform> Server<P> {
             }
             ["quota", "set", name, value] => {
                 let value = paths::number(value.as_bytes())?;
-                self.engine.limits_mut().set(name, value).ok_or(Errno::EINVAL)?;
+                self.set_quota(name, value).ok_or(Errno::EINVAL)?;
                 Ok("OK".to_owned())
             }
             ["quota", domid] => {

@@ -5,12 +5,15 @@
 //! a client that does not read can neither fill our memory nor make anybody else wait.
 
 use std::collections::{HashSet, VecDeque};
+use std::rc::Rc;
 
 use crate::store::Fired;
 use crate::wire::{HEADER_LEN, PAYLOAD_MAX, Packet};
 
 /// Events kept apart per connection; beyond it they are merged by watch.
 pub const MAX_EVENTS: usize = 1024;
+/// Bytes of events kept apart per connection; beyond it they are merged by watch.
+const MAX_EVENT_BYTES: usize = 128 * 1024;
 /// Events are put into bytes only while fewer bytes than this wait.
 const ENCODE_BELOW: usize = HEADER_LEN + PAYLOAD_MAX;
 
@@ -23,6 +26,13 @@ pub struct Event {
     pub watched: String,
     /// The watch.
     pub token: Vec<u8>,
+}
+
+impl Event {
+    /// Bytes it keeps in memory, about.
+    fn size(&self) -> usize {
+        size_of::<Event>() + self.path.len() + self.watched.len() + self.token.len()
+    }
 }
 
 impl From<Fired> for Event {
@@ -39,8 +49,10 @@ impl From<Fired> for Event {
 #[derive(Debug, Default)]
 pub struct Output {
     bytes: VecDeque<u8>,
-    events: VecDeque<Event>,
-    waiting: HashSet<Event>,
+    events: VecDeque<Rc<Event>>,
+    /// The same events, to find equal ones.
+    waiting: HashSet<Rc<Event>>,
+    event_bytes: usize,
 }
 
 /// Bytes that were appended.
@@ -65,7 +77,7 @@ impl Output {
 
     /// The events that wait, oldest first.
     pub fn events(&self) -> impl Iterator<Item = &Event> {
-        self.events.iter()
+        self.events.iter().map(|event| &**event)
     }
 
     /// Appends bytes.
@@ -75,22 +87,31 @@ impl Output {
 
     /// Queues an event, unless one that says the same waits already; returns whether it did.
     pub fn push_event(&mut self, mut event: Event) -> bool {
-        if self.events.len() >= MAX_EVENTS {
+        if self.events.len() >= MAX_EVENTS || self.event_bytes >= MAX_EVENT_BYTES {
             event.path.clone_from(&event.watched);
         }
         if self.waiting.contains(&event) {
             return false;
         }
-        self.waiting.insert(event.clone());
+        let event = Rc::new(event);
+        self.event_bytes += event.size();
+        self.waiting.insert(Rc::clone(&event));
         self.events.push_back(event);
         true
+    }
+
+    fn pop_event(&mut self) -> Option<Rc<Event>> {
+        let event = self.events.pop_front()?;
+        self.event_bytes -= event.size();
+        self.waiting.remove(&event);
+        Some(event)
     }
 
     /// Forgets the oldest events; their bytes were appended.
     pub fn drop_events(&mut self, nr: u32) {
         for _ in 0..nr {
-            if let Some(event) = self.events.pop_front() {
-                self.waiting.remove(&event);
+            if self.pop_event().is_none() {
+                break;
             }
         }
     }
@@ -99,7 +120,7 @@ impl Output {
     pub fn encode_events(&mut self) -> Encoded {
         let mut encoded = Encoded::default();
         while self.bytes.len() + encoded.bytes.len() < ENCODE_BELOW {
-            let Some(event) = self.events.pop_front() else {
+            let Some(event) = self.pop_event() else {
                 break;
             };
             encoded.nr_events += 1;
@@ -109,7 +130,6 @@ impl Output {
             if let Some(packet) = packet {
                 packet.encode_into(&mut encoded.bytes);
             }
-            self.waiting.remove(&event);
         }
         self.bytes.extend(&encoded.bytes);
         encoded
@@ -173,6 +193,26 @@ mod tests {
         }
         assert_eq!(output.events().count(), MAX_EVENTS + 1);
         assert_eq!(output.events().last().unwrap().path, "/w");
+    }
+
+    #[test]
+    fn long_events_are_merged_earlier() {
+        let mut output = Output::default();
+        for n in 0..1000 {
+            let token = vec![b't'; 4000];
+            let watched = "/w".to_owned();
+            output.push_event(Event {
+                path: format!("/w/{n}"),
+                watched,
+                token,
+            });
+        }
+        assert!(output.events().count() < 40);
+        assert_eq!(output.events().last().unwrap().path, "/w");
+        let size: usize = output.events().map(Event::size).sum();
+        assert_eq!(output.event_bytes, size);
+        output.drop_events(u32::MAX);
+        assert_eq!(output.event_bytes, 0);
     }
 
     #[test]

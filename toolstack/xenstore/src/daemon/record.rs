@@ -54,6 +54,13 @@ pub enum Record {
         /// The watch.
         token: Vec<u8>,
     },
+    /// A quota was set.
+    Quota {
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: u64,
+    },
     /// A ring was reset: nothing waits in either direction, and its indices start here.
     Restarted {
         /// The domain.
@@ -138,6 +145,7 @@ impl Record {
                     .bytes(token)
                     .end();
             }
+            Record::Quota { name, value } => w.tag(b'Q').text(name).u64(*value).end(),
             Record::Restarted { domid } => w.tag(b'C').u16(*domid).end(),
         }
     }
@@ -208,6 +216,10 @@ fn read_body(r: &mut Reader<'_>) -> Option<Record> {
             path: r.text()?,
             watched: r.text()?,
             token: r.bytes()?.to_vec(),
+        },
+        b'Q' => Record::Quota {
+            name: r.text()?,
+            value: r.u64()?,
         },
         b'C' => Record::Restarted { domid: r.u16()? },
         tag => Record::Change(read_change(tag, r)?),
@@ -416,6 +428,10 @@ mod tests {
                 token: vec![255],
             },
             Record::Restarted { domid: 7 },
+            Record::Quota {
+                name: "nodes".into(),
+                value: 7,
+            },
             Record::Change(Change::Put {
                 path: "/a".into(),
                 value: [0, 255].into(),

@@ -122,6 +122,10 @@ impl Restored {
                     token,
                 });
             }
+            Record::Quota { name, value } => {
+                // Only quotas that exist were recorded.
+                let _ = self.engine.limits_mut().set(&name, value);
+            }
             Record::Restarted { domid } => {
                 let ring = self.ring(domid);
                 let place = ring.place;

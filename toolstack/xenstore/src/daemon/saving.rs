@@ -81,6 +81,12 @@ impl<P: Platform> Server<P> {
     pub(super) fn rewrite(&mut self) -> io::Result<()> {
         let (engine, links, places) = (&self.engine, &self.links, &self.places);
         self.journal.rewrite(&mut |emit| {
+            for (name, value) in engine.limits().entries() {
+                emit(&Record::Quota {
+                    name: name.to_owned(),
+                    value,
+                });
+            }
             engine.snapshot(&mut |change| emit(&Record::Change(change)));
             for Introduce { domid, mfn, port } in places.values().copied() {
                 emit(&Record::Ring { domid, mfn, port });

@@ -108,9 +108,14 @@ impl<P: Platform> Server<P> {
         Ok(server)
     }
 
-    /// Sets a quota by name; `None`: there is none of this name.
+    /// Sets a quota by name, also for the daemons after this one; `None`: there is none of this name.
     pub fn set_quota(&mut self, name: &str, value: u64) -> Option<()> {
-        self.engine.limits_mut().set(name, value)
+        self.engine.limits_mut().set(name, value)?;
+        self.journal.push(&Record::Quota {
+            name: name.to_owned(),
+            value,
+        });
+        Some(())
     }
 
     /// Serves for ever.

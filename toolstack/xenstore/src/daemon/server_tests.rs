@@ -328,6 +328,21 @@ fn quotas_hold_a_guest_back() {
 }
 
 #[test]
+fn quotas_that_were_set_stay_set() {
+    let host = FakeHost::default();
+    let mut kernel = host.guest(0);
+    let mut world = World::new(&host);
+    let set = world.ask(&mut kernel, Op::Control, 0, b"quota\0set\0nodes\x007\0");
+    assert_eq!(set.payload, b"OK\0");
+    let none = world.ask(&mut kernel, Op::Control, 0, b"quota\0set\0nonsense\x007\0");
+    assert!(is_error(&none, Errno::EINVAL));
+    for _ in 0..2 {
+        world.kill();
+        assert_eq!(world.server().engine.limits().nodes, 7);
+    }
+}
+
+#[test]
 fn a_dead_domain_is_cleaned_up_and_announced() {
     let host = FakeHost::default();
     let mut kernel = host.guest(0);
@@ -362,6 +377,35 @@ fn a_dead_domain_is_cleaned_up_and_announced() {
         b"F\0"
     );
     assert_eq!(host.open_ports(), 1, "only domain 0's ring stays");
+}
+
+#[test]
+fn two_hundred_domains_leave_nothing_behind() {
+    let host = FakeHost::default();
+    let mut kernel = host.guest(0);
+    let mut world = World::new(&host);
+    world.ask(&mut kernel, Op::Watch, 0, b"@releaseDomain\0t\0");
+    let report = |world: &mut World| {
+        world.round();
+        (world.server().engine.report(), world.server().links.len())
+    };
+    let before = report(&mut world);
+    for domid in 1..=200 {
+        let mut guest = host.guest(domid);
+        world.introduce(domid);
+        world.ask(&mut guest, Op::Write, 0, b"data/a\0b");
+        world.ask(&mut guest, Op::Watch, 0, b"data\0t\0");
+        world.ask(&mut guest, Op::TransactionStart, 0, b"\0");
+        host.set_fate(domid, Fate::Gone);
+        world.round();
+        while kernel.next().is_some() {}
+    }
+    assert_eq!(report(&mut world), before);
+    let server = world.server();
+    assert!(server.places.is_empty() && server.ports.len() == 1);
+    assert!(server.journal.file_bytes() < 3 << 20);
+    world.kill();
+    assert_eq!(report(&mut world).1, before.1);
 }
 
 #[test]
