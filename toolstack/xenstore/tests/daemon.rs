@@ -313,3 +313,43 @@ fn a_client_that_breaks_the_protocol_is_cut_off_alone() {
     assert!(rest.is_empty());
     assert!(store.exists("/tool").unwrap());
 }
+
+#[test]
+fn the_init_script_starts_restarts_and_stops_it() {
+    let dir = std::env::temp_dir().join(format!("xenstored-init-{}", std::process::id()));
+    std::fs::create_dir(&dir).unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../etc/init.d/xenstored");
+    let programs = Path::new(DAEMON).parent().unwrap();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let shown = dir.display();
+    let run = |verb: &str| {
+        let output = Command::new("sh")
+            .args([script, verb])
+            .env("PATH", &path)
+            .env("PIDFILE", dir.join("pid"))
+            .env(
+                "XENSTORED_ARGS",
+                format!("--no-domains --rundir {shown} --log-file {shown}/log"),
+            )
+            .output()
+            .unwrap();
+        output.status.code()
+    };
+    assert_eq!(run("status"), Some(3));
+    assert_eq!(run("start"), Some(0));
+    let store = Store::connect_to(&dir.join("socket")).unwrap();
+    store.write("/a", "kept").unwrap();
+    let pid = || std::fs::read_to_string(dir.join("pid")).unwrap();
+    let first = pid();
+    assert_eq!((run("start"), run("status")), (Some(0), Some(0)));
+    assert_eq!(pid(), first, "a second start leaves it alone");
+    assert_eq!(run("restart"), Some(0));
+    assert_ne!(pid(), first);
+    assert_eq!(store.read("/a").unwrap(), "kept");
+    assert_eq!(
+        (run("stop"), run("status"), run("stop")),
+        (Some(0), Some(3), Some(0))
+    );
+    assert_eq!(run("nonsense"), Some(1));
+    std::fs::remove_dir_all(&dir).unwrap();
+}
