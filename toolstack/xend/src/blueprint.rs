@@ -243,6 +243,11 @@ impl Defaults<'_> {
                 ))
             })?;
             let words = if source.kind() == "file" {
+                if !source.params().starts_with('/') {
+                    return Err(Error::invalid(format!(
+                        "disk {source}: needs a whole path, such as file:/images/a.img"
+                    )));
+                }
                 vec![source.params().to_owned()]
             } else {
                 source.params().split(':').map(str::to_owned).collect()

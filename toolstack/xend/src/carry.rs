@@ -1,6 +1,6 @@
 //! Carries plans out: the journal before each step, undo when one fails, and the end of what was cut off.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::blueprint::{Blueprint, Device, DeviceId};
@@ -31,7 +31,7 @@ pub struct Site {
     pub config: Arc<Config>,
     /// Where steps are logged.
     pub log: Log,
-    /// Held while a disk is checked and taken, so that two domains cannot both find it free.
+    /// Held while a loop device or a disk is checked and taken, so that two domains cannot both find it free.
     pub disks: Arc<Mutex<()>>,
 }
 
@@ -88,6 +88,9 @@ impl Site {
     }
 
     fn forward(&self, step: &Step, operation: &mut Operation) -> Result<()> {
+        // A loop device that is chosen, and a disk that is checked, must still be free when it is taken.
+        let _one_at_a_time = matches!(step, Step::BindBlock(_) | Step::WriteDevice(_))
+            .then(|| self.disks.lock().unwrap_or_else(PoisonError::into_inner));
         self.prepare(step, operation)?;
         self.archive.save(&*self.world.host, operation)?;
         let begun = Instant::now();
@@ -194,10 +197,6 @@ impl Site {
                 Ok(())
             }
             Step::WriteDevice(id) => {
-                let _one_at_a_time = self
-                    .disks
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner);
                 devices::check(&self.world, device(id)?, facts)?;
                 store.apply(&devices::entries(&**host, device(id)?, blueprint, facts)?)
             }
@@ -311,7 +310,9 @@ impl Site {
                     cpus - 1
                 )));
             }
-            self.world.hypervisor.set_affinity(domid, vcpu, &wanted)?;
+            self.world
+                .hypervisor
+                .set_affinity(domid, vcpu, Some(&wanted), None)?;
         }
         Ok(())
     }

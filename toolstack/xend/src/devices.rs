@@ -51,7 +51,7 @@ pub fn unbind_block(host: &dyn Host, device: &Device, facts: &mut Facts) -> Resu
         return Ok(());
     };
     if disk.source.kind() == "file"
-        && host.loop_file(node)?.as_deref() != Some(disk.source.params())
+        && host.loop_file(node)? != Some(host.canonical(disk.source.params()))
     {
         return Ok(());
     }
@@ -348,7 +348,12 @@ pub fn vif_name(plan: &VifPlan, domid: DomId) -> String {
     plan.vif
         .vifname
         .clone()
-        .unwrap_or_else(|| format!("vif{domid}.{}", plan.devid))
+        .unwrap_or_else(|| driver_name(plan, domid))
+}
+
+/// The name that the backend driver gives an interface.
+fn driver_name(plan: &VifPlan, domid: DomId) -> String {
+    format!("vif{domid}.{}", plan.devid)
 }
 
 /// Brings an interface up: its script, then the word to the driver that it may connect.
@@ -364,12 +369,33 @@ pub fn raise_vif(
     let Device::Vif(plan) = device else {
         return Ok(());
     };
+    await_interface(world, plan, domid)?;
     run_vif_script(&*world.host, "up", plan, blueprint, domid)?;
     let path = device.id().backend_path(domid);
     world.store.apply(&[Change::Write(
         format!("{path}/hotplug-status"),
         "connected".into(),
     )])
+}
+
+/// Waits until the driver has made the interface, which it does just after it says that it is ready; then names it.
+fn await_interface(world: &World, plan: &VifPlan, domid: DomId) -> Result<()> {
+    let drivers = driver_name(plan, domid);
+    let wanted = vif_name(plan, domid);
+    let deadline = Instant::now() + GUEST_TIMEOUT;
+    while !world.host.has_interface(&wanted)? {
+        if wanted != drivers && world.host.has_interface(&drivers)? {
+            let args = ["link", "set", "dev", &drivers, "name", &wanted].map(str::to_owned);
+            world.host.run_script("ip", &args, &[])?;
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            let text = format!("the backend driver has not made the interface {drivers}");
+            return Err(Error::new(Kind::Timeout, text));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
 }
 
 /// Takes an interface down. A device that is gone is no error.
@@ -432,23 +458,43 @@ fn run_vif_script(
     words.push(("XENBUS_TYPE".into(), "vif".into()));
     words.push(("XENBUS_PATH".into(), relative));
     words.push(("XENBUS_BASE_PATH".into(), "backend".into()));
-    words.push(("default_name".into(), format!("vif{domid}.{}", plan.devid)));
+    words.push(("default_name".into(), driver_name(plan, domid)));
     host.run_script(&plan.script, &args, &words).map(drop)
 }
 
-/// The state of both ends of a device, backend first.
-pub fn states(
-    store: &dyn Store,
-    id: &DeviceId,
-    domid: DomId,
-) -> Result<(Option<u32>, Option<u32>)> {
-    let state = |path: String| -> Result<Option<u32>> {
-        Ok(store
-            .read(&format!("{path}/state"))?
-            .and_then(|text| text.parse().ok()))
+/// What the two ends of a device say about themselves, as far as they do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ends {
+    /// State of the backend.
+    pub backend: Option<u32>,
+    /// State of the frontend.
+    pub frontend: Option<u32>,
+    /// The guest's event channel.
+    pub evtchn: Option<u32>,
+    /// Grant references of the guest's rings: one for a disk, transmit and receive for an interface.
+    pub rings: Vec<u32>,
+}
+
+/// Reads what the two ends of a device say.
+///
+/// # Errors
+/// The store cannot be asked.
+pub fn ends(store: &dyn Store, id: &DeviceId, domid: DomId) -> Result<Ends> {
+    let (back, front) = (id.backend_path(domid), id.frontend_path(domid));
+    // What a guest writes may be anything; what is no number is not there.
+    let number = |path: &str, key: &str| -> Result<Option<u32>> {
+        let text = store.read(&format!("{path}/{key}"))?;
+        Ok(text.and_then(|text| text.parse().ok()))
     };
-    Ok((
-        state(id.backend_path(domid))?,
-        state(id.frontend_path(domid))?,
-    ))
+    let mut rings = Vec::new();
+    for key in ["ring-ref", "tx-ring-ref", "rx-ring-ref"] {
+        rings.extend(number(&front, key)?);
+    }
+    let split = number(&front, "event-channel-tx")?;
+    Ok(Ends {
+        backend: number(&back, "state")?,
+        frontend: number(&front, "state")?,
+        evtchn: number(&front, "event-channel")?.or(split),
+        rings,
+    })
 }

@@ -19,7 +19,7 @@ use crate::events::Event;
 use crate::journal::{Ending, Facts, Record, Restart};
 use crate::plan;
 use crate::state::{Asked, Order, Phase, after_exit, back_off};
-use crate::world::{Change, DomId, DomainInfo, Exit};
+use crate::world::{Change, DomId, DomainInfo};
 
 /// How long one look for ended domains waits for the store's word.
 const WATCH_TURN: Duration = Duration::from_secs(60);
@@ -167,6 +167,7 @@ impl Node {
     /// The folders of journals and records, or the hypervisor, cannot be read.
     pub fn adopt(self: &Arc<Self>) -> Result<()> {
         let host = &*self.site.world.host;
+        self.name_domain0()?;
         let (operations, broken) = self.site.archive.cut_off(host)?;
         for mut operation in operations {
             let name = operation.blueprint.spec.name.clone();
@@ -207,6 +208,22 @@ impl Node {
         Ok(())
     }
 
+    /// Gives domain 0 its place in the store, where its own boot did not: tools look there for its name.
+    fn name_domain0(&self) -> Result<()> {
+        let store = &*self.site.world.store;
+        let mut changes = Vec::new();
+        for (key, value) in [("name", "Domain-0"), ("domid", "0")] {
+            let path = format!("/local/domain/0/{key}");
+            if store.read(&path)?.is_none() {
+                changes.push(Change::Write(path, value.into()));
+            }
+        }
+        if changes.is_empty() {
+            return Ok(());
+        }
+        store.apply(&changes)
+    }
+
     fn adopt_one(self: &Arc<Self>, domid: DomId, mut record: Record) -> Result<()> {
         let uuid = record.blueprint.uuid;
         if record.restart.pending {
@@ -233,14 +250,14 @@ impl Node {
             return self.tear_down(&record, false);
         };
         let facts = &record.facts;
-        let ring = self.site.world.hypervisor.console(domid, &facts.built)?;
         let name = record.blueprint.spec.name.to_string();
-        if let Err(error) = self
-            .site
-            .consoles
-            .attach(uuid, &name, domid, facts.tcp_port, ring)
-        {
-            self.site.log.error(&format!("console of {name}: {error}"));
+        let ring = self.site.world.hypervisor.console(domid, &facts.built);
+        let consoles = &self.site.consoles;
+        match ring.and_then(|ring| consoles.attach(uuid, &name, domid, facts.tcp_port, ring)) {
+            Err(error) if error.is_killed() => return Err(error),
+            // A domain without its console is still to be watched over.
+            Err(error) => self.site.log.error(&format!("console of {name}: {error}")),
+            Ok(_) => {}
         }
         self.site
             .log
@@ -630,6 +647,8 @@ impl Node {
             Command::Pause => done(domid().and_then(|domid| self.pause(domain, domid))),
             Command::Shutdown(asked) => self.shutdown(domain, asked),
             Command::Sysrq(key) => done(domid().and_then(|domid| self.sysrq(domid, key))),
+            // The one who builds it would not notice.
+            Command::Destroy { .. } if status.phase == Phase::Building => done(domid().map(drop)),
             Command::Destroy { again: true } => self.restart(domain),
             Command::Destroy { again: false } => self.destroy(domain),
             Command::Attach(device) => (
@@ -647,14 +666,12 @@ impl Node {
         }
     }
 
+    /// Takes back a pause. xend's do not nest, and one that runs goes on running.
     fn unpause(&self, domain: &Domain, domid: DomId) -> Result<()> {
-        self.site.world.hypervisor.unpause(domid)?;
-        let paused = self
-            .site
-            .world
-            .hypervisor
-            .domain(domid)?
-            .is_some_and(|info| info.paused);
+        if self.is_paused(domid)? {
+            self.site.world.hypervisor.unpause(domid)?;
+        }
+        let paused = self.is_paused(domid)?; // Somebody else may have paused it, too.
         let mut status = domain.lock();
         if status.phase == Phase::Paused && !paused {
             status.phase = Phase::Running;
@@ -663,8 +680,15 @@ impl Node {
         Ok(())
     }
 
+    fn is_paused(&self, domid: DomId) -> Result<bool> {
+        let info = self.site.world.hypervisor.domain(domid)?;
+        Ok(info.is_some_and(|info| info.paused))
+    }
+
     fn pause(&self, domain: &Domain, domid: DomId) -> Result<()> {
-        self.site.world.hypervisor.pause(domid)?;
+        if !self.is_paused(domid)? {
+            self.site.world.hypervisor.pause(domid)?;
+        }
         let mut status = domain.lock();
         if status.phase == Phase::Running {
             status.phase = Phase::Paused;
@@ -900,7 +924,7 @@ impl Node {
             Order::Destroy => self.destroy(domain),
             Order::Restart => self.restart(domain),
             Order::Preserve => {
-                domain.lock().phase = if exit == Exit::Crash {
+                domain.lock().phase = if exit.is_crash() {
                     Phase::Crashed
                 } else {
                     Phase::Stopped
@@ -908,7 +932,7 @@ impl Node {
                 (Ok(None), Life::On)
             }
             Order::RenameRestart => {
-                domain.lock().phase = if exit == Exit::Crash {
+                domain.lock().phase = if exit.is_crash() {
                     Phase::Crashed
                 } else {
                     Phase::Stopped
@@ -929,7 +953,8 @@ impl Node {
         {
             let spec = &mut domain.lock().record.blueprint.spec;
             let keep = Some(ExitAction::Preserve); // The next xend shall not restart it once more.
-            (spec.on_poweroff, spec.on_reboot, spec.on_crash) = (keep, keep, keep);
+            (spec.on_poweroff, spec.on_reboot) = (keep, keep);
+            (spec.on_crash, spec.on_watchdog) = (keep, keep);
         }
         self.rename(
             domain,

@@ -55,9 +55,9 @@ impl Phase {
         match info {
             DomainInfo { dying: true, .. } => Self::Dying,
             DomainInfo {
-                shutdown: Some(Exit::Crash),
+                shutdown: Some(exit),
                 ..
-            } => Self::Crashed,
+            } if exit.is_crash() => Self::Crashed,
             DomainInfo {
                 shutdown: Some(_), ..
             } => Self::Stopped,
@@ -100,10 +100,11 @@ pub fn after_exit(spec: &DomainSpec, exit: Exit, asked: Option<Asked>) -> Order 
         Exit::Poweroff => ExitReason::Poweroff,
         Exit::Reboot => ExitReason::Reboot,
         Exit::Crash => ExitReason::Crash,
+        Exit::Watchdog => ExitReason::Watchdog,
     };
     match asked {
-        Some(Asked::Halt) if exit != Exit::Crash => return Order::Destroy,
-        Some(Asked::Reboot) if exit != Exit::Crash => return Order::Restart,
+        Some(Asked::Halt) if !exit.is_crash() => return Order::Destroy,
+        Some(Asked::Reboot) if !exit.is_crash() => return Order::Restart,
         _ => {}
     }
     match spec.exit_action(reason) {
@@ -207,6 +208,8 @@ mod tests {
             Order::Preserve
         );
         assert_eq!(after_exit(&spec, Exit::Suspend, None), Order::Preserve);
+        spec.on_watchdog = Some(ExitAction::Restart);
+        assert_eq!(after_exit(&spec, Exit::Watchdog, None), Order::Restart);
     }
 
     #[test]

@@ -24,11 +24,18 @@ pub enum Exit {
     Reboot,
     /// It suspended itself.
     Suspend,
-    /// It crashed, or its watchdog went off.
+    /// It crashed.
     Crash,
+    /// Its watchdog went off.
+    Watchdog,
 }
 
 impl Exit {
+    /// Whether it ended against its will.
+    pub fn is_crash(self) -> bool {
+        matches!(self, Self::Crash | Self::Watchdog)
+    }
+
     /// The word of 2.0's API.
     pub fn word(self) -> &'static str {
         match self {
@@ -36,6 +43,7 @@ impl Exit {
             Self::Reboot => "reboot",
             Self::Suspend => "suspend",
             Self::Crash => "crash",
+            Self::Watchdog => "watchdog",
         }
     }
 }
@@ -86,6 +94,8 @@ pub struct VcpuInfo {
     pub cpu_time_ns: u64,
     /// Physical CPUs it may run on.
     pub affinity: Vec<u32>,
+    /// Physical CPUs it had better run on.
+    pub soft_affinity: Vec<u32>,
 }
 
 /// A domain's share under the credit schedulers.
@@ -185,8 +195,14 @@ pub trait Hypervisor: Send + Sync {
     fn unpause(&self, domid: DomId) -> Result<()>;
     /// Sets the bound of its memory, in KiB.
     fn set_max_mem(&self, domid: DomId, kib: u64) -> Result<()>;
-    /// Sets where a vcpu may run.
-    fn set_affinity(&self, domid: DomId, vcpu: u32, cpus: &[u32]) -> Result<()>;
+    /// Sets where a vcpu may run, and where it had better; `None` leaves that as it is.
+    fn set_affinity(
+        &self,
+        domid: DomId,
+        vcpu: u32,
+        hard: Option<&[u32]>,
+        soft: Option<&[u32]>,
+    ) -> Result<()>;
     /// The domain's share.
     fn credit(&self, domid: DomId) -> Result<Credit>;
     /// Sets the domain's share.
@@ -269,6 +285,10 @@ pub trait Host: Send + Sync {
     /// Runs a script with arguments and environment.
     fn run_script(&self, script: &str, args: &[String], env: &[(String, String)])
     -> Result<String>;
+    /// A path without symbolic links; as it is where nothing is.
+    fn canonical(&self, path: &str) -> String;
+    /// Whether a network interface exists.
+    fn has_interface(&self, name: &str) -> Result<bool>;
     /// Whether the host's kernel has a backend driver (`vbd`, `vif`).
     fn has_driver(&self, kind: &str) -> Result<bool>;
     /// Whether the host's kernel still has the backend of a device.

@@ -366,6 +366,108 @@ fn a_crashed_guest_can_be_kept_under_another_name() {
 }
 
 #[test]
+fn pauses_do_not_nest() {
+    let machine = with_guest();
+    let xend = start(&machine);
+    xend.node.adopt().unwrap();
+    let paused = || xend.node.view("a").unwrap().info.unwrap().paused;
+    for _ in 0..3 {
+        xend.node.order("a", Command::Pause).unwrap();
+        assert!(paused());
+    }
+    for _ in 0..2 {
+        xend.node.order("a", Command::Unpause).unwrap();
+        assert!(!paused());
+    }
+}
+
+#[test]
+fn domains_made_at_once_get_loop_devices_of_their_own() {
+    let machine = Machine::new();
+    let xend = start(&machine);
+    let made: Vec<_> = (0..8)
+        .map(|number| {
+            let node = xend.node.clone();
+            let text = GUEST
+                .replace("name a", &format!("name g{number}"))
+                .replace("000000000001", &format!("00000000010{number}"))
+                .replace("/i/a.img", &format!("/i/{number}.img"));
+            let spec = DomainSpec::from_sxp(&parse_one(&text).unwrap())
+                .unwrap()
+                .spec;
+            std::thread::spawn(move || node.create(spec))
+        })
+        .collect();
+    for thread in made {
+        thread.join().unwrap().unwrap();
+    }
+    let nodes: std::collections::BTreeSet<String> = (0..8)
+        .map(|number| {
+            let view = xend.node.view(&format!("g{number}")).unwrap();
+            view.status.unwrap().record.facts.nodes[&2049].clone()
+        })
+        .collect();
+    assert_eq!(nodes.len(), 8);
+}
+
+#[test]
+fn one_disk_asked_for_at_once_is_given_once() {
+    let machine = Machine::new();
+    let xend = start(&machine);
+    let made: Vec<_> = (0..8)
+        .map(|number| {
+            let node = xend.node.clone();
+            let text = format!("(vm (name g{number}) (memory 8) (image (linux (kernel /k))) (device (vbd (uname phy:vg/one) (dev sda1) (mode w))))");
+            let spec = DomainSpec::from_sxp(&parse_one(&text).unwrap()).unwrap().spec;
+            std::thread::spawn(move || node.create(spec).is_ok())
+        })
+        .collect();
+    let given = made
+        .into_iter()
+        .map(|thread| thread.join().unwrap())
+        .filter(|given| *given)
+        .count();
+    assert_eq!(given, 1);
+    assert_eq!(xend.node.views().unwrap().len(), 2);
+}
+
+#[test]
+fn a_domain_without_its_console_is_still_watched_over() {
+    let machine = with_guest();
+    machine.fail("console");
+    machine.exit(1, Exit::Poweroff);
+    let xend = start(&machine);
+    xend.node.adopt().unwrap();
+    wait_for("the end of the domain", || {
+        xend.node.views().unwrap().len() == 1
+    });
+}
+
+#[test]
+fn what_is_being_built_cannot_be_destroyed_meanwhile() {
+    let machine = Machine::new();
+    let xend = start(&machine);
+    let before = state(&machine);
+    let node = xend.node.clone();
+    let building = std::thread::spawn(move || node.create(guest()).is_ok());
+    // Whenever the order comes, it is refused, or ends a domain that is complete.
+    let ended = loop {
+        match xend.node.order("a", Command::Destroy { again: false }) {
+            Ok(_) => break true,
+            Err(_) if building.is_finished() => break false,
+            Err(_) => {}
+        }
+    };
+    assert!(building.join().unwrap());
+    if !ended {
+        xend.node
+            .order("a", Command::Destroy { again: false })
+            .unwrap();
+    }
+    assert_eq!(state(&machine), before);
+}
+
+#[test]
 fn domains_that_others_made_are_seen_and_can_be_ended() {
     let machine = Machine::new();
     let before = state(&machine);

@@ -41,7 +41,7 @@ pub const DOMAIN: &[Op] = ops! {
     "destroy" "Destroys a domain at once; reason reboot makes it again." ["reason" "string" false]
     "rename" "Gives a domain another name." ["name" "string" true]
     "pincpu" "Lets all vcpus run on one CPU only; -1 on all." ["cpu" "integer" true]
-    "vcpu_pin" "Says where vcpus may run." ["vcpu" "integer" false, "cpus" "string" true]
+    "vcpu_pin" "Says where vcpus may run (cpus) and had better (soft)." ["vcpu" "integer" false, "cpus" "string" false, "soft" "string" false]
     "vcpu_set" "Asks the guest to have this many vcpus up." ["count" "integer" true]
     "mem_target_set" "Asks the guest to give back or take memory, in MiB." ["target" "integer" true]
     "maxmem_set" "Bounds a domain's memory, in MiB." ["memory" "integer" true]
@@ -269,7 +269,8 @@ fn direct(node: &Node, view: &View, op: &str, params: &Params) -> Result<Reply> 
             } else {
                 cpu.to_string()
             };
-            pin(node, domid, 0..info.map_or(0, |info| info.vcpus), &cpus)?;
+            let vcpus = 0..info.map_or(0, |info| info.vcpus);
+            pin(node, domid, vcpus, Some(&cpus), None)?;
         }
         "vcpu_pin" => {
             let count = info.map_or(0, |info| info.vcpus);
@@ -280,13 +281,12 @@ fn direct(node: &Node, view: &View, op: &str, params: &Params) -> Result<Reply> 
                     vcpu..vcpu.saturating_add(1)
                 }
             };
-            if params
-                .maybe("soft")?
-                .is_some_and(|soft| !matches!(soft, "all" | "-"))
-            {
-                return Err(not_yet("soft affinity is not offered yet"));
+            let given = |key| Ok::<_, Error>(params.maybe(key)?.filter(|cpus| *cpus != "-"));
+            let (hard, soft) = (given("cpus")?, given("soft")?);
+            if hard.is_none() && soft.is_none() {
+                return Err(Error::invalid("Missing parameter: cpus or soft"));
             }
-            pin(node, domid, vcpus, params.text("cpus")?)?;
+            pin(node, domid, vcpus, hard, soft)?;
         }
         "vcpu_set" => vcpu_set(
             node,
@@ -354,11 +354,27 @@ fn direct(node: &Node, view: &View, op: &str, params: &Params) -> Result<Reply> 
     Ok(Reply::zero())
 }
 
-fn pin(node: &Node, domid: DomId, vcpus: std::ops::Range<u32>, cpus: &str) -> Result<()> {
+fn pin(
+    node: &Node,
+    domid: DomId,
+    mut vcpus: std::ops::Range<u32>,
+    hard: Option<&str>,
+    soft: Option<&str>,
+) -> Result<()> {
+    let count = node.site.world.hypervisor.node()?.cpus;
+    let hard = hard.map(|cpus| there(cpus, count)).transpose()?;
+    let soft = soft.map(|cpus| there(cpus, count)).transpose()?;
+    vcpus.try_for_each(|vcpu| {
+        let hypervisor = &node.site.world.hypervisor;
+        hypervisor.set_affinity(domid, vcpu, hard.as_deref(), soft.as_deref())
+    })
+}
+
+/// The CPUs of a set that this machine has.
+fn there(cpus: &str, count: u32) -> Result<Vec<u32>> {
     let set: CpuSet = cpus
         .parse()
         .map_err(|e: rexen_config::spec::SpecError| Error::invalid(e.to_string()))?;
-    let count = node.site.world.hypervisor.node()?.cpus;
     let wanted: Vec<u32> = (0..count).filter(|cpu| set.contains(*cpu)).collect();
     if wanted.is_empty() {
         return Err(Error::invalid(format!(
@@ -366,12 +382,7 @@ fn pin(node: &Node, domid: DomId, vcpus: std::ops::Range<u32>, cpus: &str) -> Re
             count.saturating_sub(1)
         )));
     }
-    vcpus.into_iter().try_for_each(|vcpu| {
-        node.site
-            .world
-            .hypervisor
-            .set_affinity(domid, vcpu, &wanted)
-    })
+    Ok(wanted)
 }
 
 fn vcpu_set(node: &Node, domid: DomId, vcpus: u32, count: u32) -> Result<()> {

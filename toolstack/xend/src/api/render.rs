@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::blueprint::{Device, VbdPlan, VifPlan};
 use crate::console::Console;
-use crate::devices;
+use crate::devices::{self, Ends};
 use crate::error::Result;
 use crate::journal::Facts;
 use crate::node::{Node, View};
@@ -16,7 +16,7 @@ const NS: f64 = 1e9;
 
 /// The state as letters: 2.0's `rbpsc`, and today's `d` for dying after them.
 pub fn letters(info: &DomainInfo) -> String {
-    let crashed = info.shutdown == Some(Exit::Crash);
+    let crashed = info.shutdown.is_some_and(Exit::is_crash);
     let flags = [
         ('r', info.running),
         ('b', info.blocked),
@@ -225,13 +225,13 @@ pub fn devices_json(node: &Node, view: &View) -> Result<Value> {
 /// The store cannot be asked.
 pub fn device_json(node: &Node, device: &Device, index: usize, facts: &Facts) -> Result<Value> {
     let id = device.id();
-    let (back, front) = match facts.domid {
-        Some(domid) => devices::states(&*node.site.world.store, &id, domid)?,
-        None => (None, None),
+    let ends = match facts.domid {
+        Some(domid) => devices::ends(&*node.site.world.store, &id, domid)?,
+        None => Ends::default(),
     };
     let mut value = json!({
         "type": id.kind.word(), "idx": id.devid.to_string(), "devid": id.devid, "index": index, "backend": id.backend,
-        "state": front, "backend_state": back, "sxp": device_sxp(device, index, facts).to_string(),
+        "state": ends.frontend, "backend_state": ends.backend, "evtchn": ends.evtchn, "rings": ends.rings, "sxp": device_sxp(device, index, facts).to_string(),
     });
     let more = match device {
         Device::Vbd(vbd) => vbd_json(vbd, facts),
@@ -305,7 +305,7 @@ pub fn vcpu_json(number: u32, vcpu: &VcpuInfo) -> Value {
     );
     json!({
         "vcpu": number, "cpu": vcpu.online.then_some(vcpu.cpu), "state": letters, "online": vcpu.online,
-        "cpu_time": vcpu.cpu_time_ns as f64 / NS, "affinity": vcpu.affinity, "soft_affinity": vcpu.affinity,
+        "cpu_time": vcpu.cpu_time_ns as f64 / NS, "affinity": vcpu.affinity, "soft_affinity": vcpu.soft_affinity,
     })
 }
 

@@ -344,6 +344,44 @@ async fn every_operation_of_the_table_is_known_and_works_on_a_running_domain() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pinning_leaves_what_is_not_named() {
+    let api = api();
+    created(&api).await;
+    let affinity = async || -> Value {
+        let (_, body) = get(&api, "/api/v1/domains/a/vcpus").await;
+        let vcpus: Value = serde_json::from_str(&body).unwrap();
+        serde_json::json!([
+            vcpus["vcpus"][0]["affinity"],
+            vcpus["vcpus"][0]["soft_affinity"]
+        ])
+    };
+    let pin = async |body: Value| post(&api, "/api/v1/domains/a", body).await.0;
+    assert_eq!(
+        pin(serde_json::json!({ "op": "vcpu_pin", "cpus": "0-1" })).await,
+        StatusCode::OK
+    );
+    assert_eq!(affinity().await, serde_json::json!([[0, 1], [0, 1, 2, 3]]));
+    assert_eq!(
+        pin(serde_json::json!({ "op": "vcpu_pin", "vcpu": 0, "cpus": "-", "soft": "1" })).await,
+        StatusCode::OK
+    );
+    assert_eq!(affinity().await, serde_json::json!([[0, 1], [1]]));
+    assert_eq!(
+        pin(serde_json::json!({ "op": "pincpu", "cpu": -1 })).await,
+        StatusCode::OK
+    );
+    assert_eq!(affinity().await, serde_json::json!([[0, 1, 2, 3], [1]]));
+    assert_eq!(
+        pin(serde_json::json!({ "op": "vcpu_pin" })).await,
+        StatusCode::BAD_REQUEST
+    );
+    assert_eq!(
+        pin(serde_json::json!({ "op": "vcpu_pin", "cpus": "9" })).await,
+        StatusCode::BAD_REQUEST
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn consoles_show_and_take_bytes() {
     let api = api();
     created(&api).await;

@@ -138,6 +138,17 @@ impl Host for LinuxHost {
         run(script, args, env)
     }
 
+    fn canonical(&self, path: &str) -> String {
+        fs::canonicalize(path).map_or_else(
+            |_| path.to_owned(),
+            |path| path.to_string_lossy().into_owned(),
+        )
+    }
+
+    fn has_interface(&self, name: &str) -> Result<bool> {
+        Ok(Path::new("/sys/class/net").join(name).exists())
+    }
+
     fn has_driver(&self, kind: &str) -> Result<bool> {
         Ok(Path::new(&format!("/sys/bus/xen-backend/drivers/{kind}")).exists())
     }

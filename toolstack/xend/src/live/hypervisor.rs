@@ -66,7 +66,8 @@ fn info(info: rexen_xenctl::DomainInfo) -> DomainInfo {
         ShutdownReason::Poweroff => Exit::Poweroff,
         ShutdownReason::Reboot | ShutdownReason::SoftReset => Exit::Reboot,
         ShutdownReason::Suspend => Exit::Suspend,
-        ShutdownReason::Crash | ShutdownReason::Watchdog | ShutdownReason::Other(_) => Exit::Crash,
+        ShutdownReason::Watchdog => Exit::Watchdog,
+        ShutdownReason::Crash | ShutdownReason::Other(_) => Exit::Crash,
     });
     DomainInfo {
         domid: info.id.0,
@@ -139,13 +140,15 @@ impl Hypervisor for XenHypervisor {
         let state = self.xen.vcpu(id(domid), number).map_err(failed)?;
         let affinity = self.xen.affinity(id(domid), number).map_err(failed)?;
         let cpus = self.xen.physinfo().map_err(failed)?.nr_cpus;
+        let there = |set: &CpuSet| set.iter().filter(|cpu| *cpu < cpus).collect();
         Ok(VcpuInfo {
             cpu: state.cpu,
             online: state.online != 0,
             blocked: state.blocked != 0,
             running: state.running != 0,
             cpu_time_ns: state.cpu_time,
-            affinity: affinity.hard.iter().filter(|cpu| *cpu < cpus).collect(),
+            affinity: there(&affinity.hard),
+            soft_affinity: there(&affinity.soft),
         })
     }
 
@@ -182,10 +185,19 @@ impl Hypervisor for XenHypervisor {
         self.xen.set_max_memory(id(domid), kib).map_err(failed)
     }
 
-    fn set_affinity(&self, domid: DomId, vcpu: u32, cpus: &[u32]) -> Result<()> {
-        let set: CpuSet = cpus.iter().copied().collect();
+    fn set_affinity(
+        &self,
+        domid: DomId,
+        vcpu: u32,
+        hard: Option<&[u32]>,
+        soft: Option<&[u32]>,
+    ) -> Result<()> {
+        let set = |cpus: Option<&[u32]>| -> Option<CpuSet> {
+            cpus.map(|cpus| cpus.iter().copied().collect())
+        };
+        let (hard, soft) = (set(hard), set(soft));
         self.xen
-            .set_affinity(id(domid), VcpuId(vcpu), Some(&set), None)
+            .set_affinity(id(domid), VcpuId(vcpu), hard.as_ref(), soft.as_ref())
             .map(drop)
             .map_err(failed)
     }

@@ -111,6 +111,22 @@ impl Host for SimHost {
         Ok(String::new())
     }
 
+    fn canonical(&self, path: &str) -> String {
+        path.to_owned()
+    }
+
+    fn has_interface(&self, name: &str) -> Result<bool> {
+        let inner = self.0.look()?;
+        let numbers = name
+            .strip_prefix("vif")
+            .and_then(|rest| rest.split_once('.'));
+        let driver = numbers.is_some_and(|(domid, devid)| {
+            let path = format!("/local/domain/0/backend/vif/{domid}/{devid}/state");
+            inner.store.contains_key(&path)
+        });
+        Ok(driver || inner.raised.contains(name))
+    }
+
     fn has_driver(&self, kind: &str) -> Result<bool> {
         Ok(!self.0.look()?.missing_drivers.contains(kind))
     }

@@ -75,6 +75,11 @@ impl Hypervisor for SimHypervisor {
                 .get(&vcpu)
                 .cloned()
                 .unwrap_or_else(|| (0..CPUS).collect()),
+            soft_affinity: domain
+                .soft_affinity
+                .get(&vcpu)
+                .cloned()
+                .unwrap_or_else(|| (0..CPUS).collect()),
         })
     }
 
@@ -121,12 +126,21 @@ impl Hypervisor for SimHypervisor {
         Ok(())
     }
 
-    fn set_affinity(&self, domid: DomId, vcpu: u32, cpus: &[u32]) -> Result<()> {
-        self.0
-            .change("set_affinity")?
-            .domain(domid)?
+    fn set_affinity(
+        &self,
+        domid: DomId,
+        vcpu: u32,
+        hard: Option<&[u32]>,
+        soft: Option<&[u32]>,
+    ) -> Result<()> {
+        let mut inner = self.0.change("set_affinity")?;
+        let domain = inner.domain(domid)?;
+        domain
             .affinity
-            .insert(vcpu, cpus.to_vec());
+            .extend(hard.map(|cpus| (vcpu, cpus.to_vec())));
+        domain
+            .soft_affinity
+            .extend(soft.map(|cpus| (vcpu, cpus.to_vec())));
         Ok(())
     }
 

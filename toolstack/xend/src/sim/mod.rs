@@ -35,6 +35,7 @@ struct SimDomain {
     booted: bool,
     cpu_time_ns: u64,
     affinity: BTreeMap<u32, Vec<u32>>,
+    soft_affinity: BTreeMap<u32, Vec<u32>>,
     credit: Option<Credit>,
     console_out: VecDeque<u8>,
     console_in: VecDeque<u8>,
@@ -92,6 +93,9 @@ impl Machine {
             inner
                 .store
                 .insert("/local/domain/0/name".into(), "Domain-0".into());
+            inner
+                .store
+                .insert("/local/domain/0/domid".into(), "0".into());
             inner.next_domid = 1;
             inner.dmesg = "(XEN) simulated machine\n".into();
         }
