@@ -10,6 +10,7 @@ mod socket;
 mod tests;
 mod watch;
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -81,6 +82,7 @@ impl Store {
         View {
             transport: &*self.transport,
             tx_id: 0,
+            has_read: Cell::new(false),
         }
     }
 
@@ -175,11 +177,12 @@ impl Store {
     /// Runs `body` in a transaction and commits it; on a conflict, runs it again from the start.
     ///
     /// `body` may thus run several times: it must not change anything but the store. Its error discards the
-    /// transaction and is returned.
+    /// transaction and is returned. A connection that breaks counts as a conflict, but not at the commit of a body that
+    /// read something: that may have taken place, and what is read the next time may be its own doing.
     ///
     /// # Errors
     /// `body`'s error; [`Error::Refused`] with EAGAIN when every one of 64 tries met a conflict; [`Error::Lost`] when
-    /// the connection broke at the commit, so that it is not known whether it took place.
+    /// it is not known whether the commit took place.
     pub fn transaction<T>(&self, mut body: impl FnMut(&View<'_>) -> Result<T>) -> Result<T> {
         let mut tries = 0;
         loop {
@@ -215,11 +218,14 @@ impl Store {
         let view = View {
             transport: &*self.transport,
             tx_id,
+            has_read: Cell::new(false),
         };
         match body(&view) {
             Ok(value) => match self.transport.request(Op::TransactionEnd, tx_id, b"T\0") {
                 Ok(_) => Ok(value),
                 Err(e) if e.errno() == Some(Errno::EAGAIN) => Err(TryError::Conflict(e)),
+                // Done twice, changes that depend on nothing come to the same.
+                Err(e @ Error::Lost { .. }) if !view.has_read.get() => Err(TryError::Conflict(e)),
                 Err(e) => Err(TryError::Final(e)),
             },
             Err(e) => {
@@ -335,9 +341,16 @@ enum TryError {
 pub struct View<'a> {
     transport: &'a dyn Transport,
     tx_id: u32,
+    has_read: Cell<bool>,
 }
 
 impl View<'_> {
+    /// Asks for something that the caller may act upon.
+    fn ask<'p>(&self, op: Op, strings: impl IntoIterator<Item = &'p [u8]>) -> Result<Vec<u8>> {
+        self.has_read.set(true);
+        self.call(op, strings)
+    }
+
     fn call<'p>(&self, op: Op, strings: impl IntoIterator<Item = &'p [u8]>) -> Result<Vec<u8>> {
         self.transport.request(op, self.tx_id, &wire::join(strings))
     }
@@ -363,7 +376,7 @@ impl View<'_> {
     /// # Errors
     /// As there.
     pub fn read_bytes(&self, path: &str) -> Result<Vec<u8>> {
-        self.call(Op::Read, [path.as_bytes()])
+        self.ask(Op::Read, [path.as_bytes()])
             .map_err(|e| e.about(path))
     }
 
@@ -412,7 +425,7 @@ impl View<'_> {
     /// # Errors
     /// As there.
     pub fn list(&self, path: &str) -> Result<Vec<String>> {
-        let reply = match self.call(Op::Directory, [path.as_bytes()]) {
+        let reply = match self.ask(Op::Directory, [path.as_bytes()]) {
             Err(e) if e.errno() == Some(Errno::E2BIG) => self.list_by_parts(path),
             other => other,
         };
@@ -439,7 +452,7 @@ impl View<'_> {
         let mut generation = Vec::new();
         loop {
             let offset = whole.len().to_string();
-            let part = self.call(Op::DirectoryPart, [path.as_bytes(), offset.as_bytes()])?;
+            let part = self.ask(Op::DirectoryPart, [path.as_bytes(), offset.as_bytes()])?;
             let end = part.iter().position(|&b| b == 0).ok_or(Error::Garbled {
                 op: Op::DirectoryPart,
             })?;
@@ -481,7 +494,7 @@ impl View<'_> {
     /// As there.
     pub fn perms(&self, path: &str) -> Result<Perms> {
         let reply = self
-            .call(Op::GetPerms, [path.as_bytes()])
+            .ask(Op::GetPerms, [path.as_bytes()])
             .map_err(|e| e.about(path))?;
         wire::split(&reply)
             .and_then(|e| Perms::parse(&e).ok())

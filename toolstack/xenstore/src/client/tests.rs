@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::*;
@@ -149,4 +150,51 @@ fn domains_come_and_go() {
     assert_eq!(released.next().unwrap().path, "@releaseDomain/7");
     assert!(!store.is_introduced(7).unwrap());
     assert_eq!(errno(store.release(7)), Errno::ENOENT);
+}
+
+/// A connection that breaks at commits: their replies are lost, and the first one is not even carried out.
+struct Lossy {
+    inner: Store,
+    commits: AtomicU32,
+    lost: u32,
+}
+
+impl Transport for Lossy {
+    fn request(&self, op: Op, tx_id: u32, payload: &[u8]) -> Result<Vec<u8>> {
+        if op == Op::TransactionEnd {
+            let nr = self.commits.fetch_add(1, Ordering::Relaxed);
+            let end = if nr == 0 { b"F\0" } else { b"T\0" };
+            let reply = self.inner.transport.request(op, tx_id, end);
+            return if nr < self.lost {
+                Err(Error::Lost { op })
+            } else {
+                reply
+            };
+        }
+        self.inner.transport.request(op, tx_id, payload)
+    }
+
+    fn watch(&self, path: &str, depth: Option<u32>) -> Result<Watch> {
+        self.inner.transport.watch(path, depth)
+    }
+}
+
+#[test]
+fn a_lost_commit_is_repeated_only_if_that_is_harmless() {
+    let memory = MemoryStore::new();
+    let lossy = || {
+        Store::over(Lossy {
+            inner: memory.store(),
+            commits: AtomicU32::new(0),
+            lost: 2,
+        })
+    };
+    lossy().transaction(|t| t.write("/a", "1")).unwrap();
+    assert_eq!(memory.store().read("/a").unwrap(), "1");
+    let counted = lossy().transaction(|t| {
+        let value = t.read("/a")?;
+        t.write("/a", format!("{value}1"))
+    });
+    assert!(matches!(counted, Err(Error::Lost { .. })));
+    assert_eq!(memory.store().read("/a").unwrap(), "1");
 }
