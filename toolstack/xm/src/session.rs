@@ -1,9 +1,8 @@
-//! A terminal and a socket, joined: raw bytes both ways until Ctrl-], a signal, or the other side's end.
+//! A terminal and a stream, joined: raw bytes both ways until Ctrl-], a signal, or the other side's end.
 
 use std::io::{Read, Write, stdin, stdout};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -42,12 +41,12 @@ pub fn keyboard() -> mpsc::Receiver<Vec<u8>> {
 /// # Errors
 /// Nobody can take the output.
 pub async fn session(
-    socket: &mut TcpStream,
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     keys: &mut mpsc::Receiver<Vec<u8>>,
     signals: &mut Signals,
     watch: bool,
 ) -> Result<End> {
-    let (mut from, mut to) = socket.split();
+    let (mut from, mut to) = tokio::io::split(stream);
     let output = async {
         let mut buffer = vec![0; 16 << 10];
         loop {
@@ -60,7 +59,11 @@ pub async fn session(
     let input = async {
         while let Some(bytes) = keys.recv().await {
             let (bytes, leave) = until_escape(&bytes);
-            if !watch && to.write_all(bytes).await.is_err() {
+            let send = async {
+                to.write_all(bytes).await?;
+                to.flush().await
+            };
+            if !watch && send.await.is_err() {
                 return Ok(End::Closed);
             }
             if leave {

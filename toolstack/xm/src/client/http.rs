@@ -20,6 +20,7 @@ const MAX_ANSWER: usize = 64 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What to ask.
+#[derive(Clone)]
 pub struct Ask {
     /// `GET` or `POST`.
     pub method: Method,
@@ -28,7 +29,7 @@ pub struct Ask {
     /// The media type wanted.
     pub accept: &'static str,
     /// What is sent, and its media type.
-    pub body: Option<(&'static str, String)>,
+    pub body: Option<(&'static str, Vec<u8>)>,
     /// A bearer token for TCP.
     pub token: Option<String>,
 }
@@ -50,7 +51,14 @@ pub struct Answer {
 /// # Errors
 /// Nobody listens, the connection breaks, or the answer is too long.
 pub async fn exchange(address: &Address, ask: Ask) -> io::Result<Answer> {
-    let response = open(address, ask).await?;
+    whole(open(address, ask).await?).await
+}
+
+/// Reads an answer to its end.
+///
+/// # Errors
+/// The connection breaks, or the answer is too long.
+pub async fn whole(response: Response<Incoming>) -> io::Result<Answer> {
     let (head, body) = response.into_parts();
     let content_type = head.headers.get(CONTENT_TYPE);
     let content_type = content_type.and_then(|v| v.to_str().ok()).unwrap_or("");
@@ -90,7 +98,7 @@ where
         .header(HOST, address.host_header())
         .header(USER_AGENT, concat!("xm/", env!("CARGO_PKG_VERSION")))
         .header(ACCEPT, ask.accept);
-    let mut sent = String::new();
+    let mut sent = Vec::new();
     if let Some((content_type, body)) = ask.body {
         request = request.header(CONTENT_TYPE, content_type);
         sent = body;

@@ -3,6 +3,7 @@
 //! xm speaks the JSON API (`/api/v1/`); only `xm call` goes to 2.0's URLs and their S-expressions.
 
 mod address;
+mod console;
 mod http;
 
 use std::io;
@@ -13,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use address::{Address, DEFAULT_ROOT, DEFAULT_SOCKET};
+pub use console::Line;
 pub use http::escape;
 use http::{Ask, form};
 
@@ -60,14 +62,6 @@ impl Client {
         self.runtime.block_on(future)
     }
 
-    /// The host that consoles are on: this one, unless xend is on another.
-    pub fn console_host(&self) -> &str {
-        match &self.address {
-            Address::Unix(_) => "127.0.0.1",
-            Address::Tcp { host, .. } => host,
-        }
-    }
-
     fn ask(&self, method: Method, path: String, accept: &'static str) -> Ask {
         Ask {
             method,
@@ -96,15 +90,21 @@ impl Client {
             }
         });
         let answer = answer.map_err(|cause| self.unreachable(cause))?;
-        let body = String::from_utf8_lossy(&answer.body).into_owned();
-        match answer.status {
-            200..=202 => Ok(body),
-            204 => Ok(String::new()),
-            status => Err(Error::Server {
-                status,
-                text: told(&answer.content_type, &body).unwrap_or(answer.reason),
-            }),
+        answered(answer)
+    }
+
+    /// Asks, and returns the body of a good answer while it is still coming.
+    async fn open(&self, ask: Ask) -> Result<hyper::body::Incoming> {
+        let unreachable = |cause| self.unreachable(cause);
+        let response = http::open(&self.address, ask).await.map_err(unreachable)?;
+        if response.status() == 200 {
+            return Ok(response.into_body());
         }
+        let answer = http::whole(response).await.map_err(unreachable)?;
+        let status = answer.status;
+        Err(answered(answer)
+            .err()
+            .unwrap_or_else(|| Error::odd(format!("status {status} where a stream was asked for"))))
     }
 
     fn unreachable(&self, cause: io::Error) -> Error {
@@ -152,7 +152,7 @@ impl Client {
 
     fn operation(&self, path: &str, body: &Value) -> Ask {
         let mut ask = self.api(Method::POST, path, JSON);
-        ask.body = Some((JSON, body.to_string()));
+        ask.body = Some((JSON, body.to_string().into_bytes()));
         ask
     }
 
@@ -174,7 +174,10 @@ impl Client {
         let mut ask = self.ask(Method::GET, path, SXP);
         if !fields.is_empty() {
             ask.method = Method::POST;
-            ask.body = Some(("application/x-www-form-urlencoded", form(fields)));
+            ask.body = Some((
+                "application/x-www-form-urlencoded",
+                form(fields).into_bytes(),
+            ));
         }
         self.text(ask)
     }
@@ -203,16 +206,9 @@ impl Client {
         use http_body_util::BodyExt;
         let ask = self.api(Method::GET, "events", "text/event-stream");
         self.runtime.block_on(async {
-            let open = http::open(&self.address, ask).await;
-            let mut response = open.map_err(|cause| self.unreachable(cause))?;
-            if response.status() != 200 {
-                return Err(Error::Server {
-                    status: response.status().as_u16(),
-                    text: response.status().to_string(),
-                });
-            }
+            let mut body = self.open(ask).await?;
             let mut stream = crate::events::Stream::default();
-            while let Some(frame) = response.body_mut().frame().await {
+            while let Some(frame) = body.frame().await {
                 let frame = frame.map_err(|e| self.unreachable(io::Error::other(e)))?;
                 for event in stream.feed(frame.data_ref().map_or(&[][..], |d| &d[..])) {
                     if !on(&event.name, &event.data)? {
@@ -222,6 +218,19 @@ impl Client {
             }
             Ok(())
         })
+    }
+}
+
+/// The text of a good answer; the sentence of another.
+fn answered(answer: http::Answer) -> Result<String> {
+    let body = String::from_utf8_lossy(&answer.body).into_owned();
+    match answer.status {
+        200..=202 => Ok(body),
+        204 => Ok(String::new()),
+        status => Err(Error::Server {
+            status,
+            text: told(&answer.content_type, &body).unwrap_or(answer.reason),
+        }),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `console`: the terminal on one side, the raw bytes of the domain's port on the other.
+//! `console`: the terminal on one side, the raw bytes of the domain's console on the other.
 //!
 //! xend keeps the connection over a reboot of the domain. If xend itself starts again, the connection breaks; then the
 //! domain is looked up once more, and the console attached to anew.
@@ -7,10 +7,9 @@ use std::io::{Write, stderr};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-use crate::client::{Client, typed};
+use crate::client::{Client, Line, typed};
 use crate::error::{Error, Result};
 use crate::model::Domain;
 use crate::report::Report;
@@ -30,8 +29,7 @@ pub fn run(client: &Client, dom: &str, watch: bool) -> Result<Report> {
 
 /// Attaches to a domain's console until the user leaves or the domain ends.
 pub fn attach(client: &Client, domain: &Domain, watch: bool) -> Result<Report> {
-    let port = port_of(domain)?;
-    let mut socket = connect(client, port)?;
+    let mut line = client.console(domain)?;
     let mut keys = keyboard();
     let mut signals = client.block_on(Signals::catch())?;
     let raw = Raw::enter()?;
@@ -44,14 +42,16 @@ pub fn attach(client: &Client, domain: &Domain, watch: bool) -> Result<Report> {
         domain.name
     ));
     let end = loop {
-        match client.block_on(session(&mut socket, &mut keys, &mut signals, watch))? {
-            End::Closed => {}
-            end => break end,
+        let joined = session(&mut line.stream, &mut keys, &mut signals, watch);
+        let end = client.block_on(joined)?;
+        client.block_on(line.finish());
+        if end != End::Closed {
+            break end;
         }
-        match again(client, domain, &mut keys, &mut signals)? {
-            Some(fresh) => socket = fresh,
-            None => break End::Closed,
-        }
+        line = match again(client, domain, &mut keys, &mut signals)? {
+            Again::Attached(line) => line,
+            Again::Ended(end) => break end,
+        };
         say(&format!("{newline}******** attached again ********"));
     };
     drop(raw);
@@ -63,47 +63,37 @@ pub fn attach(client: &Client, domain: &Domain, watch: bool) -> Result<Report> {
     Ok(Report::done(json!({ "ended": end == End::Closed })))
 }
 
-fn port_of(domain: &Domain) -> Result<u16> {
-    domain.console_port.ok_or_else(|| {
-        let name = &domain.name;
-        Error::Said(match domain.is_dom0() {
-            true => format!("{name} has no console of its own; its messages are on the host's"),
-            false => format!("{name} has no console"),
-        })
-    })
+/// What comes after a broken connection.
+enum Again {
+    /// There is a new one.
+    Attached(Line),
+    /// There is none, because the domain is gone or the user left.
+    Ended(End),
 }
 
-fn connect(client: &Client, port: u16) -> Result<TcpStream> {
-    let host = client.console_host();
-    let connected = client.block_on(TcpStream::connect((host, port)));
-    connected.map_err(Error::io(format!(
-        "cannot connect to the console at {host}:{port}"
-    )))
-}
-
-/// Attaches again after the connection broke; nothing when the domain is gone or the user left.
+/// Attaches again after the connection broke, while the domain lives.
 fn again(
     client: &Client,
     domain: &Domain,
     keys: &mut mpsc::Receiver<Vec<u8>>,
     signals: &mut Signals,
-) -> Result<Option<TcpStream>> {
+) -> Result<Again> {
     let until = Instant::now() + PATIENCE;
     loop {
         let found = client.domain(&domain.name);
         match found.and_then(|value| typed::<Domain>(&value)) {
             Ok(now) if lives(&now) => {
-                if let Some(socket) = now.console_port.and_then(|p| connect(client, p).ok()) {
-                    return Ok(Some(socket));
+                if let Ok(line) = client.console(&now) {
+                    return Ok(Again::Attached(line));
                 }
             }
-            Ok(_) => return Ok(None),
-            Err(e) if e.status() == Some(404) => return Ok(None),
+            Ok(_) => return Ok(Again::Ended(End::Closed)),
+            Err(e) if e.status() == Some(404) => return Ok(Again::Ended(End::Closed)),
             Err(e @ Error::Unreachable { .. }) if Instant::now() > until => return Err(e),
             Err(_) => {}
         }
         if Instant::now() > until {
-            return Ok(None);
+            return Ok(Again::Ended(End::Closed));
         }
         let left = client.block_on(async {
             tokio::select! {
@@ -113,7 +103,7 @@ fn again(
             }
         });
         if left {
-            return Ok(None);
+            return Ok(Again::Ended(End::Left));
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::termios::{LocalModes, tcgetattr};
 use serde_json::Value;
 
-use crate::fake::{Fake, Terminal, domains, ok, refuse};
+use crate::fake::{Fake, Terminal, domains, ok, read_until, refuse};
 
 /// A domain whose console is the returned listener; it is there while the flag is set.
 fn with_console() -> (Fake, TcpListener, Arc<AtomicBool>) {
@@ -180,6 +180,76 @@ fn a_signal_puts_the_terminal_right_too() {
     let output = child.wait_with_output().unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
     assert!(err.ends_with("\n******** console left ********\n"), "{err}");
+}
+
+/// A domain without a port: `console-address none`. It is gone when its console has ended.
+fn without_port() -> Fake {
+    let typed = AtomicBool::new(false);
+    Fake::with(move |method, path, _| {
+        let mut web: Value = domains()[1].clone();
+        web["console_port"] = Value::Null;
+        match (method, path) {
+            ("GET", "/api/v1/domains/web") if typed.load(Ordering::SeqCst) => refuse(404, "gone"),
+            ("GET", "/api/v1/domains/web") => ok(web),
+            ("GET", "/api/v1/domains/2/console?follow=1") => {
+                (200, "application/octet-stream", "login: ".to_owned())
+            }
+            ("POST", "/api/v1/domains/2/console") => {
+                typed.store(true, Ordering::SeqCst);
+                ok(Value::Null)
+            }
+            _ => refuse(404, "no such resource"),
+        }
+    })
+}
+
+#[test]
+fn without_a_port_the_console_goes_through_the_api() {
+    let fake = without_port();
+    let mut child = fake
+        .command("xm")
+        .args(["console", "web"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    read_until(child.stdout.as_mut().unwrap(), "login: ");
+    child.stdin.as_mut().unwrap().write_all(b"root\r").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        err.ends_with("\n******** the domain has ended ********\n"),
+        "{err}"
+    );
+    let asked = fake.asked();
+    assert!(
+        asked.contains(&"POST /api/v1/domains/2/console root".to_owned()),
+        "{asked:?}"
+    );
+}
+
+#[test]
+fn what_was_typed_last_arrives_before_the_console_is_left() {
+    let fake = without_port();
+    let mut child = fake
+        .command("xm")
+        .args(["console", "web"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    read_until(child.stdout.as_mut().unwrap(), "login: ");
+    child.stdin.as_mut().unwrap().write_all(b"bye\x1d").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(err.ends_with("\n******** console left ********\n"), "{err}");
+    let asked = fake.asked();
+    assert!(
+        asked.contains(&"POST /api/v1/domains/2/console bye".to_owned()),
+        "{asked:?}"
+    );
 }
 
 #[test]

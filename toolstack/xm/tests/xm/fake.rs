@@ -167,12 +167,28 @@ fn serve(stream: UnixStream, answers: &Answers, log: &Mutex<Vec<String>>) {
         path.starts_with("/xend/") == (accept == "application/sxp"),
         "{path} asked for as {accept}"
     );
+    if kind == "application/octet-stream" {
+        return stream_until_typed(stream, &text, log);
+    }
     let head = format!(
         "HTTP/1.1 {status} X\r\nContent-Type: {kind}; charset=utf-8\r\nContent-Length: {}\r\n\r\n",
         text.len()
     );
     let mut stream = stream;
     let _ = stream.write_all((head + &text).as_bytes());
+}
+
+/// An answer that goes on until something is posted to a console.
+fn stream_until_typed(mut stream: UnixStream, text: &str, log: &Mutex<Vec<String>>) {
+    let head =
+        "HTTP/1.1 200 X\r\nContent-Type: application/octet-stream\r\nConnection: close\r\n\r\n";
+    stream
+        .write_all(format!("{head}{text}").as_bytes())
+        .unwrap();
+    let is_typed = |asked: &String| asked.starts_with("POST") && asked.contains("/console ");
+    while !log.lock().unwrap().iter().any(is_typed) {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
 }
 
 /// An answer in JSON.
