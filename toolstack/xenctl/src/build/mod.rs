@@ -197,6 +197,14 @@ struct Progress {
     start: Option<BuiltDomain>,
 }
 
+impl Progress {
+    /// The frame of a page that the plan has.
+    fn frame(&self, pfn: Option<Pfn>) -> Mfn {
+        pfn.and_then(|pfn| self.frames.get(pfn.0 as usize).copied())
+            .unwrap_or_default()
+    }
+}
+
 impl<'a> Plan<'a> {
     /// Decides how to build a domain.
     ///
@@ -247,14 +255,10 @@ impl<'a> Plan<'a> {
             before(&step);
             self.take(&step, domain, machine, &mut progress)?;
         }
-        let frame = |pfn: Option<Pfn>| {
-            pfn.and_then(|pfn| progress.frames.get(pfn.0 as usize).copied())
-                .unwrap_or_default()
-        };
         Ok(Built {
-            store_frame: frame(self.layout.store()),
+            store_frame: progress.frame(self.layout.store()),
             store_port: progress.store_port,
-            console_frame: frame(self.layout.console()),
+            console_frame: progress.frame(self.layout.console()),
             console_port: progress.console_port,
         })
     }
@@ -279,35 +283,19 @@ impl<'a> Plan<'a> {
                 progress.start = Some(self.write_pages(domain, machine, progress)?);
             }
             Step::MaskEvents => mask_events(machine, domain)?,
-            Step::PinTables(pfn) => {
-                let frame = progress.frames.get(pfn.0 as usize).copied();
-                machine.pin_l4(domain, frame.unwrap_or_default())?;
-            }
+            Step::PinTables(pfn) => machine.pin_l4(domain, progress.frame(Some(pfn)))?,
             Step::SetRegisters(_) => {
                 if let Some(start) = &progress.start {
                     machine.set_registers(domain, &registers(start))?;
                 }
             }
             Step::GrantRings(store, console) => {
-                let frame = |pfn: Option<Pfn>| {
-                    pfn.and_then(|pfn| progress.frames.get(pfn.0 as usize).copied())
-                        .unwrap_or_default()
-                };
-                machine.seed_grants(
-                    domain,
-                    &[
-                        (
-                            GrantRef(GNTTAB_RESERVED_CONSOLE),
-                            frame(self.layout.console()),
-                            console,
-                        ),
-                        (
-                            GrantRef(GNTTAB_RESERVED_XENSTORE),
-                            frame(self.layout.store()),
-                            store,
-                        ),
-                    ],
-                )?;
+                let rings = [
+                    (GNTTAB_RESERVED_CONSOLE, self.layout.console(), console),
+                    (GNTTAB_RESERVED_XENSTORE, self.layout.store(), store),
+                ];
+                let grants = rings.map(|(gref, pfn, to)| (GrantRef(gref), progress.frame(pfn), to));
+                machine.seed_grants(domain, &grants)?;
             }
         }
         Ok(())
