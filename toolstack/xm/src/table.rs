@@ -3,33 +3,68 @@
 use crate::model::{Console, Device, Domain, Vcpu};
 use crate::units;
 
-/// `xm list`: 2.0's seven columns.
-pub fn list(domains: &[Domain]) -> String {
-    let mut out = "Name              Id  Mem(MB)  CPU  State  Time(s)  Console\n".to_owned();
-    for d in domains {
+/// `xm list`: 2.0's seven columns; `verbose` adds who each domain is.
+pub fn list(domains: &[Domain], verbose: bool) -> String {
+    let head = "Name              Id  Mem(MB)  CPU  State  Time(s)  Console";
+    let rows = domains.iter().map(|d| {
         let port = d.console_port.filter(|_| !d.is_dom0());
         let port = port.map_or_else(String::new, |p| p.to_string());
         let (name, id, memory, state) = (&d.name, d.id, d.memory, d.state5());
         let (cpu, time) = (d.cpu.unwrap_or(0), d.cpu_time);
-        out += &format!(
-            "{name:<16} {id:>3}  {memory:>7}  {cpu:>3}  {state:<5}  {time:>7.1}    {port:>4}\n"
-        );
-    }
-    out
+        format!(
+            "{name:<16} {id:>3}  {memory:>7}  {cpu:>3}  {state:<5}  {time:>7.1}    {port:>4}{}",
+            identity(d, verbose)
+        )
+    });
+    lines(head, verbose, rows)
 }
 
-/// `xl list`: six columns.
-pub fn xl_list(domains: &[Domain]) -> String {
-    let mut out =
-        "Name                                        ID   Mem VCPUs\tState\tTime(s)\n".to_owned();
-    for d in domains {
+/// `xl list`: six columns; `verbose` adds who each domain is.
+pub fn xl_list(domains: &[Domain], verbose: bool) -> String {
+    let head = "Name                                        ID   Mem VCPUs\tState\tTime(s)";
+    let rows = domains.iter().map(|d| {
         let vcpus = d.vcpus_online.unwrap_or(d.vcpus);
         let (name, id, memory) = (&d.name, d.id, d.memory);
         let state = crate::xl::dying_alone(&d.state);
         let time = d.cpu_time;
-        out += &format!("{name:<40} {id:>5} {memory:>5} {vcpus:>5}     {state:<6}  {time:>8.1}\n");
+        format!(
+            "{name:<40} {id:>5} {memory:>5} {vcpus:>5}     {state:<6}  {time:>8.1}{}",
+            identity(d, verbose)
+        )
+    });
+    lines(head, verbose, rows)
+}
+
+fn lines(head: &str, verbose: bool, rows: impl Iterator<Item = String>) -> String {
+    let more = if verbose {
+        "   UUID                            Reason-Code\tSecurity Label"
+    } else {
+        ""
+    };
+    let head = format!("{head}{more}");
+    std::iter::once(head)
+        .chain(rows)
+        .map(|line| line + "\n")
+        .collect()
+}
+
+/// The UUID, the number of the reason for which it shut down, and the label that it has not.
+///
+/// # Source
+/// `public/sched.h`, SHUTDOWN_*.
+fn identity(domain: &Domain, verbose: bool) -> String {
+    if !verbose {
+        return String::new();
     }
-    out
+    let reason = match domain.shutdown_reason.as_deref() {
+        Some("poweroff") => "0",
+        Some("reboot") => "1",
+        Some("suspend") => "2",
+        Some("crash") => "3",
+        Some("watchdog") => "4",
+        _ => "-",
+    };
+    format!(" {} {reason:>8} {:>16}", domain.uuid, "-")
 }
 
 /// `xm vcpu-list`: each domain with its vcpus; of `cpus` physical ones.

@@ -197,6 +197,9 @@ pub enum Command {
         /// Everything about each, as S-expressions
         #[arg(short, long)]
         long: bool,
+        /// Also the UUID of each, and why it shut down
+        #[arg(short, long)]
+        verbose: bool,
         #[command(flatten)]
         doms: MaybeDoms,
     },

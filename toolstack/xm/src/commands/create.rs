@@ -59,7 +59,7 @@ fn found(args: &Create, name: &str) -> Result<(PathBuf, String)> {
     let folders = args.path.split(':').filter(|f| !f.is_empty());
     let places = folders.map(|folder| Path::new(folder).join(name));
     let mut places = std::iter::once(PathBuf::from(name)).chain(places);
-    let Some(path) = places.find(|p| p.is_file()) else {
+    let Some(path) = places.find(|p| p.exists() && !p.is_dir()) else {
         return Err(Error::Said(format!("Cannot open config file \"{name}\"")));
     };
     let text = fs::read_to_string(&path).map_err(Error::io(format!(

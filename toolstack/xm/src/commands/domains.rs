@@ -22,23 +22,34 @@ fn domains(values: &[Value]) -> Result<Vec<Domain>> {
     values.iter().map(typed).collect()
 }
 
+/// How much `list` says of each domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A row.
+    Short,
+    /// A longer row.
+    Verbose,
+    /// An S-expression.
+    Long,
+}
+
 /// `list`.
-pub fn list(client: &Client, persona: Persona, long: bool, doms: &[String]) -> Result<Report> {
+pub fn list(client: &Client, persona: Persona, form: Form, doms: &[String]) -> Result<Report> {
     let values = chosen(client, doms)?;
     let mut domains = domains(&values)?;
     if doms.is_empty() && persona == Persona::Xm {
         domains.sort_by(|a, b| a.name.cmp(&b.name));
     }
-    let text = match (persona, long) {
-        (Persona::Xm, false) => table::list(&domains),
-        (Persona::Xl, false) => table::xl_list(&domains),
-        (Persona::Xm, true) => {
-            let all = domains
-                .iter()
-                .map(|d| sxp::pretty(d.sxp.as_deref().unwrap_or("")));
+    let verbose = form == Form::Verbose;
+    let text = match (persona, form) {
+        (Persona::Xm, Form::Long) => {
+            let all = domains.iter();
+            let all = all.map(|d| sxp::pretty(d.sxp.as_deref().unwrap_or("")));
             all.collect::<Result<Vec<_>>>()?.concat()
         }
-        (Persona::Xl, true) => domains.iter().map(|d| xl::domain(d).pretty()).collect(),
+        (Persona::Xl, Form::Long) => domains.iter().map(|d| xl::domain(d).pretty()).collect(),
+        (Persona::Xm, _) => table::list(&domains, verbose),
+        (Persona::Xl, _) => table::xl_list(&domains, verbose),
     };
     Ok(Report::new(text, Value::Array(values)))
 }

@@ -10,6 +10,7 @@ mod scheduling;
 mod shutdown;
 mod top;
 
+use domains::Form;
 use serde_json::{Value, json};
 
 use crate::Persona;
@@ -88,7 +89,18 @@ pub fn run(client: &Client, persona: Persona, cli: Cli) -> Result<Report> {
         Command::VcpuList { doms } => domains::vcpu_list(client, &doms.doms),
         Command::Domid { dom } => domains::domid(client, &dom.dom),
         Command::Domname { dom } => domains::domname(client, &dom.dom),
-        Command::List { long, doms } => domains::list(client, persona, long, &doms.doms),
+        Command::List {
+            long,
+            verbose,
+            doms,
+        } => {
+            let form = match (long, verbose) {
+                (true, _) => Form::Long,
+                (false, true) => Form::Verbose,
+                (false, false) => Form::Short,
+            };
+            domains::list(client, persona, form, &doms.doms)
+        }
         Command::Uptime { short, doms } => domains::uptime(client, short, &doms.doms),
         Command::Top(args) => top::run(client, &args),
 

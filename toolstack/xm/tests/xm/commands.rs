@@ -64,6 +64,24 @@ fn long_list_is_laid_out_and_json_is_what_xend_said() {
 }
 
 #[test]
+fn a_verbose_list_also_says_who_each_domain_is() {
+    let fake = Fake::new();
+    for name in ["xm", "xl"] {
+        let short = fake.out(&format!("{name} list web"));
+        let long = fake.out(&format!("{name} list -v web"));
+        let row = short.lines().nth(1).unwrap();
+        let want = format!("{row} 6b3a3b53-9a8a-4c8e-8f5e-0f9a0c3f0001        -                -");
+        assert_eq!(long.lines().nth(1), Some(want.as_str()));
+        assert!(
+            long.lines()
+                .next()
+                .unwrap()
+                .ends_with("Reason-Code\tSecurity Label")
+        );
+    }
+}
+
+#[test]
 fn ids_and_names_are_one_line() {
     let fake = Fake::new();
     assert_eq!(fake.out("xm domid web"), "2\n");

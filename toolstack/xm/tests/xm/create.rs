@@ -261,3 +261,13 @@ fn as_xl_a_configuration_of_xls_is_created() {
         assert!(config.contains(part), "{part} in {config}");
     }
 }
+
+#[test]
+fn everything_may_be_on_the_command_line() {
+    let fake = Fake::new();
+    let out = fake.out("xl create -q -n /dev/null 'name=\"a\"' kernel=/boot/k memory=32");
+    assert!(
+        out.contains("(name a)") && out.contains("(memory 32)"),
+        "{out}"
+    );
+}
