@@ -23,7 +23,7 @@ pub struct VbdPlan {
 }
 
 /// An interface and how it is served.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VifPlan {
     /// As configured, with its address.
     pub vif: Vif,
@@ -142,6 +142,20 @@ impl Blueprint {
             Device::Vif(vif) => self.spec.vifs.push(vif.vif.clone()),
         }
         self.devices.push(device);
+    }
+
+    /// Puts an interface in the place of the one with its number.
+    pub fn replace(&mut self, plan: VifPlan) {
+        let number = plan.devid;
+        let same = |device: &&mut Device| matches!(device, Device::Vif(old) if old.devid == number);
+        let Some(Device::Vif(old)) = self.devices.iter_mut().find(same) else {
+            return;
+        };
+        let kept = self.spec.vifs.iter_mut().find(|vif| **vif == old.vif);
+        if let Some(kept) = kept {
+            *kept = plan.vif.clone();
+        }
+        *old = plan;
     }
 
     /// Removes a device.

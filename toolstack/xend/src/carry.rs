@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::blueprint::{Blueprint, Device, DeviceId};
+use crate::blueprint::{Blueprint, Device, DeviceId, VifPlan};
 use crate::config::Config;
 use crate::console::Consoles;
 use crate::error::{Error, Kind, Result};
@@ -212,6 +212,11 @@ impl Site {
                 Some(domid) => devices::lower_vif(&self.world, device(id)?, blueprint, domid),
                 None => Ok(()),
             },
+            Step::ChangeVif(to) => {
+                store.apply(&devices::change_vif(to, known(facts)?))?;
+                blueprint.replace(VifPlan::clone(to));
+                Ok(())
+            }
             Step::AskBack(id) => devices::ask_back(&self.world, id, known(facts)?),
             Step::Pause => match facts.domid {
                 Some(domid) if hypervisor.domain(domid)?.is_some_and(|info| !info.dying) => {

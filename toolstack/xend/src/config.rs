@@ -277,11 +277,11 @@ mod tests {
 
     #[test]
     fn a_missing_file_means_defaults() {
-        let config = Config::load("/nonexistent/xend-config.sxp").unwrap();
+        let config = Config::load("/proc/none/xend-config.sxp").unwrap();
         assert_eq!(
             config,
             Config {
-                path: "/nonexistent/xend-config.sxp".into(),
+                path: "/proc/none/xend-config.sxp".into(),
                 ..Config::default()
             }
         );

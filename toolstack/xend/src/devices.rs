@@ -242,6 +242,30 @@ fn interface_entries<'a>(
     );
 }
 
+/// Writes what may change of an interface into its backend's folder.
+pub fn change_vif(to: &VifPlan, domid: DomId) -> Vec<Change> {
+    let id = DeviceId {
+        kind: DeviceKind::Vif,
+        devid: to.devid,
+        backend: to.backend,
+    };
+    let path = id.backend_path(domid);
+    let ip = (!to.vif.ip.is_empty()).then(|| to.vif.ip.join(" "));
+    let entries = [
+        ("script", Some(to.script.clone())),
+        ("bridge", to.bridge.clone()),
+        ("ip", ip),
+    ];
+    let change = |(key, value): (&str, Option<String>)| {
+        let path = format!("{path}/{key}");
+        match value {
+            Some(value) => Change::Write(path, value),
+            None => Change::Remove(path),
+        }
+    };
+    entries.into_iter().map(change).collect()
+}
+
 /// Waits until the backend driver has a device ready for its guest.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use crate::blueprint::{Blueprint, Defaults, Device, DeviceId, DeviceKind};
+use crate::blueprint::{Blueprint, Defaults, Device, DeviceId, DeviceKind, VifPlan};
 use crate::carry::{Site, operation};
 use crate::error::{Error, Kind, Result};
 use crate::events::Event;
@@ -48,6 +48,13 @@ pub enum Command {
         id: DeviceId,
         /// Do not ask the guest.
         force: bool,
+    },
+    /// Change bridge, script or addresses of an interface.
+    Configure {
+        /// Which.
+        id: DeviceId,
+        /// What it shall be; the address and the backend stay.
+        to: rexen_config::spec::Vif,
     },
     /// Give it another name.
     Rename(String),
@@ -658,6 +665,10 @@ impl Node {
             Command::Detach { id, force } => {
                 done(domid().and_then(|_| self.detach(domain, id, force)))
             }
+            Command::Configure { id, to } => {
+                let changed = domid().and_then(|_| self.configure(domain, id, to));
+                (changed.map(Some), Life::On)
+            }
             Command::Rename(name) => {
                 done(domid().and_then(|domid| self.rename(domain, domid, &name)))
             }
@@ -1005,6 +1016,64 @@ impl Node {
         status.record.blueprint = attaching.blueprint;
         status.record.facts = attaching.facts;
         Ok(device)
+    }
+
+    fn configure(
+        &self,
+        domain: &Domain,
+        id: DeviceId,
+        mut to: rexen_config::spec::Vif,
+    ) -> Result<Device> {
+        let record = domain.status().record;
+        let mut devices = record.blueprint.devices.iter();
+        let Some(Device::Vif(from)) = devices.find(|device| device.id() == id) else {
+            return Err(Error::not_found(format!(
+                "{} has no {id}",
+                record.blueprint.spec.name
+            )));
+        };
+        if to.mac.is_some() && to.mac != from.vif.mac {
+            return Err(Error::invalid("cannot change mac"));
+        }
+        if to.backend.is_some() && to.backend != from.vif.backend {
+            return Err(Error::invalid("cannot change backend"));
+        }
+        // What is not named stays; 2.0 let these three change.
+        to = rexen_config::spec::Vif {
+            bridge: to.bridge.or_else(|| from.vif.bridge.clone()),
+            script: to.script.or_else(|| from.vif.script.clone()),
+            ip: if to.ip.is_empty() {
+                from.vif.ip.clone()
+            } else {
+                to.ip
+            },
+            ..from.vif.clone()
+        };
+        let to = self.with_defaults(|defaults| defaults.vif(to, from.devid))?;
+        let change = |record: Record, to: VifPlan| {
+            let steps = plan::configure(id, to.clone());
+            let mut changing = operation(
+                "configure",
+                Ending::Forward,
+                steps,
+                record.blueprint,
+                record.facts,
+            );
+            changing.restart = record.restart;
+            let result = self.site.carry_out(&mut changing);
+            domain.lock().record.blueprint = changing.blueprint;
+            result.map(|()| Device::Vif(to))
+        };
+        let changed = change(record.clone(), to);
+        if changed.as_ref().is_err_and(|error| !error.is_killed()) {
+            let back = change(domain.status().record, from.clone());
+            if let Err(error) = back {
+                self.site
+                    .log
+                    .error(&format!("{id} cannot be set back: {error}"));
+            }
+        }
+        changed
     }
 
     fn detach(&self, domain: &Domain, id: DeviceId, force: bool) -> Result<()> {

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::blueprint::{Blueprint, Device, DeviceId, DeviceKind};
+use crate::blueprint::{Blueprint, Device, DeviceId, DeviceKind, VifPlan};
 
 /// One step. What it does in detail stands in the blueprint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +50,8 @@ pub enum Step {
     RaiseVif(DeviceId),
     /// Runs the script that takes an interface down.
     LowerVif(DeviceId),
+    /// Changes bridge, script and addresses of an interface that is down.
+    ChangeVif(Box<VifPlan>),
     /// Asks a running guest to give a device back, and waits for it.
     AskBack(DeviceId),
     /// Stops the domain's vcpus.
@@ -104,6 +106,7 @@ impl fmt::Display for Step {
             Self::AwaitBackend(id) => write!(f, "wait for the backend of {id}"),
             Self::RaiseVif(id) => write!(f, "bring {id} up"),
             Self::LowerVif(id) => write!(f, "take {id} down"),
+            Self::ChangeVif(plan) => write!(f, "change vif {}", plan.devid),
             Self::AskBack(id) => write!(f, "ask the guest to give {id} back"),
             Self::Pause => f.write_str("pause the domain"),
             Self::Unpause => f.write_str("let the domain run"),
@@ -172,6 +175,16 @@ pub fn attach(device: &Device) -> Vec<Step> {
     connect(device, &mut steps);
     steps.push(Step::Amend);
     steps
+}
+
+/// The steps that give an interface another bridge, script or addresses.
+pub fn configure(id: DeviceId, to: VifPlan) -> Vec<Step> {
+    vec![
+        Step::LowerVif(id),
+        Step::ChangeVif(Box::new(to)),
+        Step::RaiseVif(id),
+        Step::Amend,
+    ]
 }
 
 /// The steps that take a device from a running domain; with `force` the guest is not asked.

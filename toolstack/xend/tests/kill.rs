@@ -241,6 +241,49 @@ fn unplug_is_finished_or_did_not_begin() {
     }
 }
 
+fn rewired(bridge: &str) -> Command {
+    let to = parse_one(&format!("(vif (bridge {bridge}) (ip 10.0.0.1))")).unwrap();
+    let Ok(rexen_config::spec::Device::Vif(to)) = device_from_sxp(&to) else {
+        panic!("a vif is a vif");
+    };
+    let id = DeviceId {
+        kind: DeviceKind::Vif,
+        devid: 1,
+        backend: 0,
+    };
+    Command::Configure { id, to }
+}
+
+#[test]
+fn an_interface_changes_wholly_or_not() {
+    let change = |xend: &Xend| xend.node.order("a", rewired("br9")).map(drop);
+    let (points, came_about) = kill_everywhere(with_guest, change, |_| true);
+    assert!(
+        points > 5 && came_about == points - 1,
+        "{points} points, {came_about}"
+    );
+}
+
+#[test]
+fn an_interface_that_cannot_change_stays() {
+    let machine = with_guest();
+    let xend = start(&machine);
+    xend.node.adopt().unwrap();
+    let before = state(&machine);
+    machine.fail("bridge=br9");
+    assert!(xend.node.order("a", rewired("br9")).is_err());
+    // The script that takes it down is told the new bridge, too, and fails as well; what counts is that it is up again.
+    assert_eq!(state(&machine), before);
+    let mut other = rewired("br9");
+    if let Command::Configure { to, .. } = &mut other {
+        to.mac = Some("aa:00:00:00:00:99".parse().unwrap());
+    }
+    assert_eq!(
+        xend.node.order("a", other).unwrap_err().text,
+        "cannot change mac"
+    );
+}
+
 #[test]
 fn a_step_that_fails_leaves_nothing() {
     for word in [

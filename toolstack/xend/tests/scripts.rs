@@ -274,8 +274,8 @@ fn block_file_uses_the_node_that_was_written_down() {
     );
     assert_eq!(bench.told(), ["losetup -d /dev/loop7"]);
     fails(
-        &bench.run("block-file", &["bind", "/nonexistent"]),
-        "cannot read /nonexistent",
+        &bench.run("block-file", &["bind", "relative/none.img"]),
+        "cannot read relative/none.img",
     );
     fails(
         &bench.run("block-file", &["mount"]),

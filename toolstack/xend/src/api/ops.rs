@@ -156,9 +156,7 @@ pub fn domain(node: &Arc<Node>, wanted: &str, op: &str, params: &Params) -> Resu
                 force: params.switch("force", false)?,
             })
         }
-        "device_configure" => Err(not_yet(
-            "changing an interface at run time is not offered yet: destroy it and create it anew",
-        )),
+        "device_configure" => device_configure(node, wanted, &view, params),
         "save" | "migrate" => Err(not_yet(NOT_YET)),
         "suspend" | "configure" => Err(not_yet(NOT_YET)),
         "cpu_bvt_set" | "cpu_atropos_set" => Err(no_such_scheduler(node, op)),
@@ -197,6 +195,19 @@ fn shutdown(params: &Params) -> Result<Command> {
     }))
 }
 
+/// Only interfaces can change at run time.
+fn device_configure(node: &Arc<Node>, wanted: &str, view: &View, params: &Params) -> Result<Reply> {
+    let device =
+        device_from_sxp(&params.sxp("config")?).map_err(|e| Error::invalid(e.to_string()))?;
+    let DeviceSpec::Vif(to) = device else {
+        return Err(Error::invalid("only a vif can be configured at run time"));
+    };
+    let id = find_device(view, "vif", params.text("idx")?)?.id();
+    let made = node.order(wanted, Command::Configure { id, to })?;
+    let made = made.ok_or_else(|| Error::failed("no device was changed"))?;
+    device_reply(node, wanted, &made)
+}
+
 fn device_create(node: &Arc<Node>, wanted: &str, params: &Params) -> Result<Reply> {
     let device =
         device_from_sxp(&params.sxp("config")?).map_err(|e| Error::invalid(e.to_string()))?;
@@ -206,6 +217,11 @@ fn device_create(node: &Arc<Node>, wanted: &str, params: &Params) -> Result<Repl
     let made = node
         .order(wanted, Command::Attach(device))?
         .ok_or_else(|| Error::failed("no device was made"))?;
+    device_reply(node, wanted, &made)
+}
+
+/// A device as an answer.
+fn device_reply(node: &Node, wanted: &str, made: &Device) -> Result<Reply> {
     let view = node.view(wanted)?;
     let facts = view
         .status
@@ -222,8 +238,8 @@ fn device_create(node: &Arc<Node>, wanted: &str, params: &Params) -> Result<Repl
         same.take_while(|device| device.id() != made.id()).count()
     });
     Ok(Reply::new(
-        render::device_json(node, &made, index, &facts)?,
-        render::device_sxp(&made, index, &facts),
+        render::device_json(node, made, index, &facts)?,
+        render::device_sxp(made, index, &facts),
     ))
 }
 

@@ -299,10 +299,10 @@ mod tests {
             "{error}"
         );
         assert!(
-            run("/nonexistent/script", &["up"], &[])
+            run("/proc/none/script", &["up"], &[])
                 .unwrap_err()
                 .text
-                .starts_with("/nonexistent/script: ")
+                .starts_with("/proc/none/script: ")
         );
     }
 }
