@@ -263,7 +263,7 @@ fn write(path: &Path, content: Vec<u8>) -> Result<()> {
 const PATIENCE: Duration = Duration::from_secs(1800);
 
 /// The names of a script's checks. One that never reports has failed.
-fn checks_of(script: &str) -> Vec<&str> {
+pub fn checks_of(script: &str) -> Vec<&str> {
     let checks = script.lines().filter_map(|l| l.strip_prefix("check "));
     checks.filter_map(|c| c.split(' ').next()).collect()
 }

@@ -3,8 +3,8 @@
 //! It adds to the library of installer/, which builds images and runs QEMU, only what tests need: a limit on QEMUs at
 //! once ([`slots`]), the two hypervisors that must behave alike ([`host`]), the bare guests and their verdicts
 //! ([`guest`]), those that the warden runs as other domains ([`warden`]), and kernel images that are wrong on purpose
-//! ([`kernel_image`]), and Debian's `xl` in domain 0 ([`xl`]), also with our own
-//! kernels ([`kernels`]). Tests are in tests/tests/; README.md says which ring a test belongs to.
+//! ([`kernel_image`]), Debian's `xl` in domain 0 ([`xl`]), also with our own kernels ([`kernels`]), and our own toolstack
+//! in its place ([`toolstack`]). Tests are in tests/tests/; README.md says which ring a test belongs to.
 #![forbid(unsafe_code)]
 
 pub mod guest;
@@ -12,5 +12,6 @@ pub mod host;
 pub mod kernel_image;
 pub mod kernels;
 pub mod slots;
+pub mod toolstack;
 pub mod warden;
 pub mod xl;

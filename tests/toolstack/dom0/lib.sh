@@ -1,0 +1,99 @@
+# What the scripts of domain 0 share. Sourced by init. A check prints `CHECK name ok|FAIL detail`; the host's
+# tests/src/toolstack.rs reads it, and knows the names by the lines of a script that begin with `check `.
+
+nr_ok=0
+nr_failed=0
+
+# The value of `name=value` on the kernel command line.
+option() {
+    for word in $(cat /proc/cmdline); do
+        case $word in "$1="*) echo "${word#*=}"; return ;; esac
+    done
+}
+
+# Seconds since the boot; sets `now`.
+clock() {
+    read -r now rest < /proc/uptime
+    now=${now%.*}
+}
+
+# check NAME DETAIL: says ok or FAIL by the status of the command before it.
+check() {
+    if [ $? -eq 0 ]; then verdict=ok nr_ok=$((nr_ok + 1)); else verdict=FAIL nr_failed=$((nr_failed + 1)); fi
+    name=$1
+    shift
+    clock
+    echo "CHECK $name $verdict" $* "[$now s]"
+    if [ $verdict = FAIL ]; then explain "$name"; fi
+}
+
+# After a failure: what could tell why, once for each.
+explain() {
+    for log in /tmp/said /var/log/xend.log /var/log/xend-debug.log /var/log/xen/*.log; do
+        if [ -s "$log" ]; then tail -n 15 "$log" | sed "s|^|LOG $1 ${log##*/}: |"; fi
+    done
+    : > /tmp/said
+}
+
+finish() {
+    echo "CHECKS-DONE $nr_ok ok $nr_failed failed"
+}
+
+# await SECONDS COMMAND...: repeats the command until it succeeds or the time is over.
+await() {
+    clock
+    deadline=$((now + $1))
+    shift
+    until "$@" > /dev/null 2>&1; do
+        clock
+        [ $now -lt $deadline ] || return 1
+        usleep 200000
+    done
+}
+
+# xm with a deadline; what it says goes to /tmp/said, too.
+x() {
+    timeout 300 xm "$@" > /tmp/out 2>&1
+    status=$?
+    { echo "# xm $*"; cat /tmp/out; } >> /tmp/said
+    cat /tmp/out
+    return $status
+}
+
+# One column of a domain's line in `xm list`: its name, then 2 id, 3 memory, 4 CPU, 5 state.
+column() {
+    xm list "$1" 2> /dev/null | awk -v name="$1" -v n="$2" '$1 == name { print $n }'
+}
+
+is_gone() {
+    ! xm list "$1" > /dev/null 2>&1
+}
+
+# Whether the guest has come up, by its console's log, as often as is said: is_up NAME [TIMES].
+is_up() {
+    [ "$(grep -c 'GUEST UP' "/var/log/xen/console-$1.log")" -ge "${2:-1}" ]
+}
+
+# guest NAME COMMAND: has the guest do something; `said` is what it answers, the status its own.
+nr_asked=0
+guest() {
+    nr_asked=$((nr_asked + 1))
+    # The console ends when our end of it does, so that is kept open until the answer is there.
+    rm -f /tmp/typed
+    mkfifo /tmp/typed
+    timeout 120 xm console "$1" < /tmp/typed > /tmp/console 2>&1 &
+    exec 5> /tmp/typed
+    shift
+    echo "$nr_asked $*" >&5
+    await 100 grep -q "@$nr_asked " /tmp/console
+    exec 5>&-
+    wait $!
+    answer=$(tr -d '\r' < /tmp/console | sed -n "s/.*@$nr_asked //p" | head -n 1)
+    said=${answer#* }
+    return "${answer%% *}"
+}
+
+# MiB that the hypervisor has free.
+free_memory() {
+    xm info | sed -n 's/^free_memory *: //p'
+}
