@@ -61,6 +61,12 @@ impl Error {
         self
     }
 
+    /// Says which file it is about.
+    pub fn in_file(mut self, path: &Path) -> Self {
+        self.what = format!("{}: {}", path.display(), self.what);
+        self
+    }
+
     /// Adds what to do about it.
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());

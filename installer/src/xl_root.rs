@@ -125,7 +125,7 @@ impl Kit {
         let machine = self
             .machine(hypervisor, &format!("xl.run={script}"))
             .timeout(PATIENCE);
-        let run = change(machine).run_until(watch)?;
+        let run = change(machine).run_until(|line| until("XL-DONE", line))?;
         let mut report = Report::of(&run.log, &expected);
         // It counts checks that the script has besides, and those that came twice.
         let end = format!("XL-DONE {} ok 0 failed", expected.len());
@@ -268,15 +268,15 @@ pub fn checks_of(script: &str) -> Vec<&str> {
     checks.filter_map(|c| c.split(' ').next()).collect()
 }
 
-/// Stops what cannot come to its end.
-fn watch(line: &str) -> Flow {
+/// Waits for the line with which a script of domain 0 says that it has ended, and stops what cannot come to its end.
+pub fn until(end: &str, line: &str) -> Flow {
     let hopeless = [
         "Panic on CPU",
         "Dom0 crashed",
         "Domain 0 crashed",
         "Kernel panic",
     ];
-    if line.contains("XL-DONE") {
+    if line.contains(end) {
         Flow::StopWithin(Duration::from_secs(30))
     } else if hopeless.iter().any(|h| line.contains(h)) && !line.contains("(d") {
         Flow::StopWithin(Duration::from_secs(8))

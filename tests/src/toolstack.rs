@@ -14,8 +14,8 @@ use rexen_installer::debian::{Kernel, fetch_busybox};
 use rexen_installer::hypervisor::gzip;
 use rexen_installer::initramfs::add_modules;
 use rexen_installer::toolstack::{self, Programs};
-use rexen_installer::xl_root::checks_of;
-use rexen_installer::{Consent, Error, Flow, Qemu, Result, fetch_debian_kernel, tree};
+use rexen_installer::xl_root::{checks_of, until};
+use rexen_installer::{Consent, Error, Qemu, Result, fetch_debian_kernel, tree};
 
 use crate::host::Host;
 use crate::slots::Slot;
@@ -53,7 +53,7 @@ pub fn demand(host: Host, script: &str) {
     let _slot = Slot::take();
     let run = machine
         .timeout(PATIENCE)
-        .run_until(watch)
+        .run_until(|line| until("CHECKS-DONE", line))
         .expect("QEMU runs");
     let mut report = Report::of(&run.log, &expected);
     // It counts checks that the script has besides, and those that came twice.
@@ -178,21 +178,4 @@ fn program(programs: &Programs, name: &str) -> Result<PathBuf> {
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(Error::io("read", path))
-}
-
-/// Stops what cannot come to its end.
-fn watch(line: &str) -> Flow {
-    let hopeless = [
-        "Panic on CPU",
-        "Dom0 crashed",
-        "Domain 0 crashed",
-        "Kernel panic",
-    ];
-    if line.contains("CHECKS-DONE") {
-        Flow::StopWithin(Duration::from_secs(30))
-    } else if hopeless.iter().any(|h| line.contains(h)) && !line.contains("(d") {
-        Flow::StopWithin(Duration::from_secs(8))
-    } else {
-        Flow::GoOn
-    }
 }

@@ -5,10 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::fragment::{Asker, Config, Requests};
 use super::series::Series;
-use super::shop::Shop;
-use super::source::{self, Pin};
-use super::{Flavour, KernelOptions, obtain, requests, shop_dir, tools, user_fragments};
-use crate::cache::Cache;
+use super::source;
+use super::{Flavour, KernelOptions, open_shop, requests, tools, user_fragments};
 use crate::error::{Error, Result};
 use crate::ui;
 
@@ -26,13 +24,7 @@ pub fn menuconfig(flavour: Flavour, options: &KernelOptions) -> Result<()> {
         None => user_fragments()
             .ok_or_else(|| Error::new("no place for your settings").because("HOME is not set"))?,
     };
-    let pin = Pin::read(&Pin::path())?;
-    let cache = Cache::open()?;
-    let tarball = obtain(&cache, &pin, options)?;
-    let shop = Shop::open(&match &options.work {
-        Some(work) => work.clone(),
-        None => shop_dir(&cache, &tarball),
-    })?;
+    let (tarball, shop) = open_shop(options)?;
     shop.prepare(&tarball, &Series::read(&source::patches_dir())?)?;
     let asked = requests(flavour, options)?;
     let before = shop.configure(flavour, &asked, tarball.misfit, options)?;

@@ -327,6 +327,17 @@ fn obtain(cache: &Cache, pin: &Pin, options: &KernelOptions) -> Result<Tarball> 
     }
 }
 
+/// The source, and the shop where its settings can be looked at without building.
+fn open_shop(options: &KernelOptions) -> Result<(Tarball, Shop)> {
+    let cache = Cache::open()?;
+    let tarball = obtain(&cache, &Pin::read(&Pin::path())?, options)?;
+    let shop = match &options.work {
+        Some(work) => Shop::open(work)?,
+        None => Shop::open(&shop_dir(&cache, &tarball))?,
+    };
+    Ok((tarball, shop))
+}
+
 fn shop_dir(cache: &Cache, tarball: &Tarball) -> PathBuf {
     cache.path(SHOPS, &tarball.sha256[..16])
 }

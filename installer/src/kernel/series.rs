@@ -57,10 +57,7 @@ impl Series {
             }
             let text = fs::read_to_string(&file)
                 .map_err(|e| Error::io("read", &file)(e).remedy(format!("it is named in {at}")))?;
-            let touches = touched(&text).map_err(|e| Error {
-                what: format!("{}: {}", file.display(), e.what),
-                ..e
-            })?;
+            let touches = touched(&text).map_err(|e| e.in_file(&file))?;
             let name = name.to_owned();
             patches.push(Patch {
                 name,

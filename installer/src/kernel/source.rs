@@ -55,10 +55,7 @@ impl Pin {
     /// It cannot be read, or an entry is malformed (the cause names the line).
     pub fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
-        Self::parse(&text).map_err(|e| Error {
-            what: format!("{}: {}", path.display(), e.what),
-            ..e
-        })
+        Self::parse(&text).map_err(|e| e.in_file(path))
     }
 
     fn parse(text: &str) -> Result<Self> {

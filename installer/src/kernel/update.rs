@@ -4,9 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use super::series::{Misfit, Series};
-use super::shop::Shop;
 use super::source::{self, Pin, Tarball};
-use super::{Flavour, KernelOptions, obtain, requests, shop_dir, tools};
+use super::{Flavour, KernelOptions, open_shop, requests, tools};
 use crate::cache::Cache;
 use crate::cmd::Cmd;
 use crate::debian;
@@ -91,13 +90,7 @@ fn extract(tarball: &Tarball, series: &Series, to: &Path) -> Result<()> {
 /// A patch does not apply, or a setting does not survive.
 pub fn check(options: &KernelOptions) -> Result<()> {
     tools::ensure()?;
-    let pin = Pin::read(&Pin::path())?;
-    let cache = Cache::open()?;
-    let tarball = obtain(&cache, &pin, options)?;
-    let shop = Shop::open(&match &options.work {
-        Some(work) => work.clone(),
-        None => shop_dir(&cache, &tarball),
-    })?;
+    let (tarball, shop) = open_shop(options)?;
     let series = Series::read(&source::patches_dir())?;
     let left_out = shop.prepare(&tarball, &series)?;
     let fit = series.patches.len() - left_out.len();

@@ -1,6 +1,6 @@
 //! The manual's table of variables is the registry's.
 
-use rexen_config::create::PREDEFINED;
+use rexen_config::create::predefined;
 use rexen_config::vars::VARIABLES;
 use std::fmt::Write;
 use std::path::Path;
@@ -32,7 +32,7 @@ fn the_table_of_variables_is_the_registrys() {
 #[test]
 fn predefined_names_are_explained() {
     let manual = manual();
-    for name in PREDEFINED {
+    for name in predefined() {
         assert!(
             manual.contains(&format!("`{name}")),
             "docs/configuration.md does not name {name}"

@@ -3,7 +3,7 @@
 //! A page is built once and written twice: `xm manual xm.1` and `xm manual xm.md` cannot disagree with `--help`.
 
 use clap::{Arg, Command};
-use rexen_config::create::PREDEFINED;
+use rexen_config::create::predefined;
 use rexen_config::vars::{VARIABLES, refusals};
 use serde_json::json;
 
@@ -118,7 +118,7 @@ fn configuration() -> Vec<Block> {
              the wrong type, is an error that names the file and the line."
                 .into(),
         ),
-        Paragraph(format!("A script finds these names: {}.", PREDEFINED.join(", "))),
+        Paragraph(format!("A script finds these names: {}.", predefined().join(", "))),
     ];
     for (title, is_xen2) in [("Variables of Xen 2.0", true), ("Variables of xl", false)] {
         page.push(Heading(title.into()));

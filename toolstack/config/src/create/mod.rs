@@ -12,7 +12,7 @@ mod vif;
 pub use disk::parse_disk;
 pub use vif::parse_vif;
 
-use crate::script::{self, Host, Run, ScriptError};
+use crate::script::{self, Host, IP_HELPERS, Run, ScriptError};
 use crate::spec::DomainSpec;
 use crate::vars;
 use std::fmt;
@@ -84,21 +84,10 @@ impl From<ScriptError> for ConfigError {
 }
 
 /// Names that every script finds set, beside Python's own.
-pub const PREDEFINED: &[&str] = &[
-    "os",
-    "os.path",
-    "sys",
-    "xm_file",
-    "xm_help",
-    "xm_vars",
-    "add_offset_to_ip",
-    "check_subnet",
-    "get_current_ipaddr",
-    "get_current_ipgw",
-    "get_current_ipmask",
-    "inet_aton",
-    "inet_ntoa",
-];
+pub fn predefined() -> Vec<&'static str> {
+    let own = ["os", "os.path", "sys", "xm_file", "xm_help", "xm_vars"];
+    own.iter().chain(IP_HELPERS).copied().collect()
+}
 
 /// Reads a configuration.
 ///

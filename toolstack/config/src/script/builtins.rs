@@ -477,7 +477,7 @@ impl Interp<'_> {
 }
 
 /// The names of 2.0's helper module for addresses, all predefined.
-pub(super) const IP_HELPERS: &[&str] = &[
+pub(crate) const IP_HELPERS: &[&str] = &[
     "add_offset_to_ip",
     "check_subnet",
     "get_current_ipaddr",

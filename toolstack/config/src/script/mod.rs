@@ -26,6 +26,7 @@ mod token;
 mod usage;
 mod value;
 
+pub(crate) use builtins::IP_HELPERS;
 pub use fault::ScriptError;
 
 use fault::{Fault, Res, fatal};

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rexen_config::create::{self, PREDEFINED, Source, Style, load};
+use rexen_config::create::{self, Source, Style, load, predefined};
 use rexen_config::host::Machine;
 use rexen_config::sxp::parse_one;
 use serde_json::{Value, json};
@@ -103,7 +103,7 @@ fn help(persona: Persona, args: &Create) -> Result<Report> {
     }
     if args.help_config {
         text += "Names that a script finds:\n";
-        text.extend(PREDEFINED.iter().map(|name| format!("  {name}\n")));
+        text.extend(predefined().iter().map(|name| format!("  {name}\n")));
     }
     emit(&text)?;
     let (path, script) = found(args, words(args).0)?;
