@@ -11,6 +11,12 @@ use crate::cmd::Cmd;
 use crate::error::{Error, Result};
 use crate::ui;
 
+/// What is typed when a run's time is over: Ctrl-A three times, then the hypervisor's debug keys for the registers of all
+/// vcpus, the domains, and the run queues. A log that ends with the answers tells where a machine hangs, or who.
+const QUESTION: &str = "\u{1}\u{1}\u{1}0qr";
+/// How long the answers may take.
+const TO_ANSWER: Duration = Duration::from_secs(10);
+
 /// A network card on QEMU's user network (10.0.2.0/24; the host is 10.0.2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Nic {
@@ -127,7 +133,8 @@ impl Qemu {
         self.arg("-s").arg("-S")
     }
 
-    /// How long [`Self::run`] waits before it kills QEMU.
+    /// How long [`Self::run`] waits before it asks the hypervisor by its debug keys where it is, and kills
+    /// QEMU.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -249,6 +256,7 @@ impl Qemu {
         let mut wait = ui::Wait::start("QEMU");
         let mut deadline = started + self.timeout;
         let mut stopping = false;
+        let mut asked = false;
         let end = loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match serial.recv_timeout(left) {
@@ -274,7 +282,13 @@ impl Qemu {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) if stopping => break End::Stopped,
-                Err(RecvTimeoutError::Timeout) => break End::TimedOut,
+                Err(RecvTimeoutError::Timeout) if asked => break End::TimedOut,
+                Err(RecvTimeoutError::Timeout) => {
+                    asked = true;
+                    deadline = Instant::now() + TO_ANSWER;
+                    // Nobody may be there to read it.
+                    let _ = keyboard.as_mut().map(|k| k.write_all(QUESTION.as_bytes()));
+                }
                 Err(RecvTimeoutError::Disconnected) => {
                     break End::Exited(child.0.wait().map_err(|e| not_started(&e))?);
                 }
@@ -324,7 +338,7 @@ pub enum End {
     Exited(ExitStatus),
     /// We killed it because the watcher had seen enough.
     Stopped,
-    /// We killed it because its time was over.
+    /// We killed it because its time was over. What the hypervisor answered to its debug keys then ends the log.
     TimedOut,
 }
 

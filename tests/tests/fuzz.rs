@@ -69,6 +69,16 @@ fn is_death(line: &str) -> bool {
         || line.contains("Domain 0 shut down")
 }
 
+/// Whether the hypervisor answered its debug keys when the time was over, and the CPU that runs vcpu 0 did, too.
+fn is_running(log: &SerialLog) -> bool {
+    let answers = log
+        .lines()
+        .skip_while(|line| !line.contains("Serial input to Xen"));
+    let answers: Vec<&str> = answers.collect();
+    let has = |text| answers.iter().any(|line| line.contains(text));
+    has("d0v0 on CPU") && has("scheduler ")
+}
+
 /// The number behind `name`.
 fn number(line: &str, name: &str) -> Option<u64> {
     let (_, rest) = line.split_once("FUZZ ")?;
@@ -126,7 +136,11 @@ fn as_domain_0(seed: u64, vcpus: u32) -> SerialLog {
         }
     });
     let run = run.expect("QEMU runs");
-    assert_ne!(run.end, End::TimedOut, "seed {seed} hangs\n{}", run.log);
+    if run.end == End::TimedOut {
+        // It may have jumped into its own data and run in circles there; that it can be interrupted is what counts.
+        assert!(is_running(&run.log), "seed {seed} hangs\n{}", run.log);
+        println!("seed {seed}: the guest goes in circles");
+    }
     if let End::Exited(status) = run.end {
         // A guest with devices may run code beside their registers, where QEMU's translator gives up ("phys_page != -1").
         let is_emulators_own = status.signal() == Some(SIGABRT);
@@ -182,6 +196,17 @@ fn three_domains_on_one_vcpu_each() {
 #[test]
 fn two_domains_on_two_vcpus_each() {
     rounds("two domains, two vcpus", |seed| as_domus(seed, 2, 2));
+}
+
+#[test]
+fn a_guest_in_circles_is_told_from_a_hang() {
+    let asked = "(XEN) *** Serial input to Xen (type 'CTRL-a' three times to switch input)";
+    let queues = "(XEN) scheduler bvt: {}";
+    let is = |lines: &[&str]| is_running(&SerialLog::from_lines(lines.iter().copied()));
+    assert!(is(&[asked, "(XEN) d0v0 on CPU 1:", queues]));
+    assert!(!is(&["(XEN) d0v0 on CPU 1:", queues]));
+    assert!(!is(&[asked, "(XEN) d0v0 on CPU 1:"]));
+    assert!(!is(&[asked, "(XEN)   not running: rip 0x1000", queues]));
 }
 
 #[test]
