@@ -262,6 +262,49 @@ fn what_was_acknowledged_outlives_every_kill() {
     );
 }
 
+/// The kernel kills a process that would write beyond its limit, after the bytes that fit: a kill in the middle of a write.
+#[test]
+fn a_daemon_killed_in_the_middle_of_a_write_has_done_all_or_nothing() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let mut daemon = Daemon::start();
+    let store = daemon.store();
+    store.write("/pair/a", "0").unwrap();
+    store.write("/pair/b", "0").unwrap();
+    let state = daemon.dir.join("state");
+    let (mut done, mut nr_kills) = (0u32, 0);
+    for room in (0..).step_by(11) {
+        let len = std::fs::metadata(&state).unwrap().len();
+        let limit = |bytes| Rlimit {
+            current: Some(bytes),
+            maximum: None,
+        };
+        let pid = Pid::from_child(&daemon.child);
+        prlimit(Some(pid), Resource::Core, limit(0)).unwrap();
+        prlimit(Some(pid), Resource::Fsize, limit(len + room)).unwrap();
+        // The client does not repeat a commit that depends on what it read: this is one try.
+        let result = store.transaction(|t| {
+            let value = (t.read("/pair/a")?.parse::<u32>().unwrap() + 1).to_string();
+            t.write("/pair/a", &value)?;
+            t.write("/pair/b", &value)
+        });
+        if result.is_ok() {
+            done += 1;
+            break;
+        }
+        nr_kills += 1;
+        daemon.restart();
+        let pair = ["/pair/a", "/pair/b"].map(|path| store.read(path).unwrap());
+        assert_eq!(pair[0], pair[1], "with room for {room} bytes");
+        assert_eq!(
+            pair[0],
+            done.to_string(),
+            "what was not whole did not happen"
+        );
+    }
+    assert!((5..100).contains(&nr_kills), "{nr_kills}");
+    assert_eq!(store.read("/pair/b").unwrap(), done.to_string());
+}
+
 #[test]
 fn a_second_daemon_is_refused_and_strangers_cannot_connect() {
     use std::os::unix::fs::PermissionsExt;

@@ -1,7 +1,7 @@
 //! The file that lets a killed daemon go on: a snapshot, and after it every change since.
 //!
-//! Records are appended with one `write` before any reply that depends on them is sent, so what a client has seen is in
-//! the file. Nothing is synced to a disk: the state is about domains that run now, and neither they nor it outlive the
+//! What a round changed is appended as one batch before any reply that depends on it is sent: what a client has seen is
+//! in the file, and a kill in the middle of the write leaves nothing of the round. Nothing is synced to a disk: the state is about domains that run now, and neither they nor it outlive the
 //! host; what must be survived is the death of this process, which leaves the page cache (or `/run`'s tmpfs) whole. A
 //! file of another boot is recognised by the kernel's boot id and ignored.
 //!
@@ -12,7 +12,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::record::{Damage, Record};
+use super::record::{Batch, Damage, Record};
 
 /// The start of the file, before the boot id.
 const MAGIC: &[u8] = b"rexen xenstored 1 ";
@@ -28,7 +28,7 @@ pub struct Journal {
     path: PathBuf,
     boot_id: String,
     file: Option<File>,
-    waiting: Vec<u8>,
+    waiting: Batch,
     len: u64,
     snapshot_len: u64,
     /// Why the file is behind, if it is.
@@ -40,7 +40,7 @@ pub struct Journal {
 pub struct Loaded {
     /// Its records; none if there was no file of this boot.
     pub records: Vec<Record>,
-    /// Bytes at the end that belong to a record that was never completed.
+    /// Bytes at the end that belong to a batch that was never completed.
     pub torn: usize,
 }
 
@@ -68,7 +68,7 @@ impl Journal {
             path: path.to_owned(),
             boot_id: boot_id.to_owned(),
             file: None,
-            waiting: Vec::new(),
+            waiting: Batch::default(),
             len: 0,
             snapshot_len: 0,
             failed: None,
@@ -83,7 +83,7 @@ impl Journal {
 
     /// Adds a record to what the next commit writes.
     pub fn push(&mut self, record: &Record) {
-        record.encode_into(&mut self.waiting);
+        self.waiting.push(record);
     }
 
     /// Whether something waits to be committed.
@@ -104,12 +104,13 @@ impl Journal {
     /// Writes what waits. Returns whether the file should be rewritten: it is long, or it is behind.
     pub fn commit(&mut self) -> bool {
         if self.failed.is_none() && !self.waiting.is_empty() {
+            let bytes = self.waiting.sealed();
             let written = match &mut self.file {
-                Some(file) => file.write_all(&self.waiting),
+                Some(file) => file.write_all(bytes),
                 None => Err(io::Error::other("it was never written")),
             };
             match written {
-                Ok(()) => self.len += self.waiting.len() as u64,
+                Ok(()) => self.len += bytes.len() as u64,
                 Err(e) => self.fail(&e),
             }
         }
@@ -118,7 +119,7 @@ impl Journal {
     }
 
     fn fail(&mut self, error: &io::Error) {
-        // Half a record may have gone out; it must not stand before whole ones.
+        // Half a batch may have gone out; it must not stand before whole ones.
         if let Some(file) = &self.file {
             let _ = file.set_len(self.len);
         }
@@ -130,8 +131,9 @@ impl Journal {
     /// # Errors
     /// It cannot be written; the old file stays.
     pub fn rewrite(&mut self, records: &mut dyn FnMut(&mut Emit<'_>)) -> io::Result<()> {
-        let mut bytes = self.header();
-        records(&mut |record| record.encode_into(&mut bytes));
+        let mut snapshot = Batch::default();
+        records(&mut |record| snapshot.push(record));
+        let bytes = [&self.header(), snapshot.sealed()].concat();
         let beside = self.path.with_extension("new");
         let written = (|| {
             let mut options = OpenOptions::new();
@@ -178,9 +180,9 @@ fn parse(bytes: &[u8], header: &[u8]) -> io::Result<Loaded> {
     };
     let mut loaded = Loaded::default();
     while !rest.is_empty() {
-        match Record::decode(rest) {
-            Ok((record, len)) => {
-                loaded.records.push(record);
+        match Batch::read(rest) {
+            Ok((mut records, len)) => {
+                loaded.records.append(&mut records);
                 rest = &rest[len..];
             }
             Err(Damage::Torn) => {
@@ -235,12 +237,13 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_end_is_dropped_wherever_it_is_cut() {
+    fn a_torn_commit_is_dropped_as_a_whole_wherever_it_is_cut() {
         let dir = TempDir::new();
         let path = dir.path().join("state");
-        let whole = write(&path, &[record(1)]).file_bytes() as usize;
         let mut journal = write(&path, &[record(1)]);
+        let whole = journal.file_bytes() as usize;
         journal.push(&record(2));
+        journal.push(&record(3));
         journal.commit();
         let bytes = fs::read(&path).unwrap();
         for cut in whole..bytes.len() {

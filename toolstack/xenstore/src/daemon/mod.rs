@@ -18,6 +18,8 @@ mod saving;
 mod server;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod torn_tests;
 
 pub use journal::{Journal, Loaded, boot_id};
 pub use log::Log;

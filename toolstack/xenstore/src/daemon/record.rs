@@ -1,8 +1,10 @@
-//! What the journal holds: one record per change, as bytes with a length and a checksum.
+//! What the journal holds: batches of records, one record per change.
 //!
-//! A record is: length of the body (u32), checksum of the body (u32), body. A body is a tag byte and its fields in
-//! order; numbers are little-endian, byte strings carry a u32 length. The form belongs to one boot of one machine, so it
-//! has no versions: a daemon that does not understand a record says so and refuses to start on that file.
+//! A batch is: length of its records (u32), their checksum (u32), the records. A kill in the middle of a write leaves
+//! the start of a batch, which counts for nothing: what belongs together is read again as a whole or not at all. A
+//! record is a tag byte and its fields in order; numbers are little-endian, byte strings carry a u32 length. The form
+//! belongs to one boot of one machine, so it has no versions: a daemon that does not understand a record says so and
+//! refuses to start on that file.
 
 use std::sync::Arc;
 
@@ -68,7 +70,7 @@ pub enum Record {
     },
 }
 
-/// Why bytes are no record.
+/// Why bytes are no batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Damage {
     /// They end too early, or the checksum is wrong: the daemon died while writing this.
@@ -77,23 +79,49 @@ pub enum Damage {
     Foreign,
 }
 
-impl Record {
-    /// Appends the record as bytes.
-    pub fn encode_into(&self, out: &mut Vec<u8>) {
-        let start = out.len();
-        out.extend_from_slice(&[0; 8]);
-        self.body(&mut Writer(out));
-        let len = u32::try_from(out.len() - start - 8).unwrap_or(u32::MAX);
-        let sum = checksum(&out[start + 8..]);
-        out[start..start + 4].copy_from_slice(&len.to_le_bytes());
-        out[start + 4..start + 8].copy_from_slice(&sum.to_le_bytes());
+/// Length and checksum of a batch.
+const HEAD: usize = 8;
+
+/// Records that belong together, as bytes.
+#[derive(Debug)]
+pub struct Batch(Vec<u8>);
+
+impl Default for Batch {
+    fn default() -> Batch {
+        Batch(vec![0; HEAD])
+    }
+}
+
+impl Batch {
+    /// Adds a record.
+    pub fn push(&mut self, record: &Record) {
+        record.body(&mut Writer(&mut self.0));
     }
 
-    /// Takes the first record of `bytes`, and how long it is.
+    /// Whether it has no records.
+    pub fn is_empty(&self) -> bool {
+        self.0.len() == HEAD
+    }
+
+    /// Forgets the records.
+    pub fn clear(&mut self) {
+        self.0.truncate(HEAD);
+    }
+
+    /// The bytes of the whole batch.
+    pub fn sealed(&mut self) -> &[u8] {
+        let (head, body) = self.0.split_at_mut(HEAD);
+        let len = u32::try_from(body.len()).unwrap_or(u32::MAX);
+        head[..4].copy_from_slice(&len.to_le_bytes());
+        head[4..].copy_from_slice(&checksum(body).to_le_bytes());
+        &self.0
+    }
+
+    /// Takes the first batch of `bytes`, and how long it is.
     ///
     /// # Errors
     /// [`Damage`].
-    pub fn decode(bytes: &[u8]) -> Result<(Record, usize), Damage> {
+    pub fn read(bytes: &[u8]) -> Result<(Vec<Record>, usize), Damage> {
         let mut head = Reader(bytes);
         let len = head.u32().ok_or(Damage::Torn)? as usize;
         let sum = head.u32().ok_or(Damage::Torn)?;
@@ -102,14 +130,15 @@ impl Record {
             return Err(Damage::Torn);
         }
         let mut reader = Reader(body);
-        let record = read_body(&mut reader).ok_or(Damage::Foreign)?;
-        if reader.0.is_empty() {
-            Ok((record, 8 + len))
-        } else {
-            Err(Damage::Foreign)
+        let mut records = Vec::new();
+        while !reader.0.is_empty() {
+            records.push(read_body(&mut reader).ok_or(Damage::Foreign)?);
         }
+        Ok((records, HEAD + len))
     }
+}
 
+impl Record {
     fn body(&self, w: &mut Writer<'_>) {
         match self {
             Record::Change(change) => change_body(change, w),
@@ -471,17 +500,23 @@ mod tests {
         ]
     }
 
+    fn batch(records: &[Record]) -> Vec<u8> {
+        let mut batch = Batch::default();
+        records.iter().for_each(|record| batch.push(record));
+        batch.sealed().to_vec()
+    }
+
     #[test]
-    fn records_come_back_and_every_cut_is_noticed() {
-        for record in samples() {
-            let mut bytes = Vec::new();
-            record.encode_into(&mut bytes);
-            assert_eq!(Record::decode(&bytes), Ok((record.clone(), bytes.len())));
+    fn batches_come_back_and_every_cut_is_noticed() {
+        let all = samples();
+        for records in all.chunks(1).chain([&all[..]]) {
+            let bytes = batch(records);
+            assert_eq!(Batch::read(&bytes), Ok((records.to_vec(), bytes.len())));
             for cut in 0..bytes.len() {
                 assert_eq!(
-                    Record::decode(&bytes[..cut]),
+                    Batch::read(&bytes[..cut]),
                     Err(Damage::Torn),
-                    "{record:?} cut at {cut}"
+                    "{records:?} cut at {cut}"
                 );
             }
         }
@@ -490,18 +525,15 @@ mod tests {
     proptest! {
         #[test]
         fn a_flipped_bit_is_noticed(index in any::<prop::sample::Index>(), bit in 0..8u32) {
-            for record in samples() {
-                let mut bytes = Vec::new();
-                record.encode_into(&mut bytes);
-                let at = index.index(bytes.len());
-                bytes[at] ^= 1 << bit;
-                prop_assert!(Record::decode(&bytes).is_err());
-            }
+            let mut bytes = batch(&samples());
+            let at = index.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            prop_assert!(Batch::read(&bytes).is_err());
         }
 
         #[test]
         fn random_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = Record::decode(&bytes);
+            let _ = Batch::read(&bytes);
             let _ = read_body(&mut Reader(&bytes));
         }
     }

@@ -1,4 +1,5 @@
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -27,11 +28,16 @@ impl World {
         world
     }
 
+    /// The journal's file.
+    pub fn state_file(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
     fn start(&mut self) {
         let socket = self.dir.path().join("socket");
         let _ = std::fs::remove_file(&socket);
         let listener = UnixListener::bind(&socket).unwrap();
-        let (journal, loaded) = Journal::open(&self.dir.path().join("state"), "boot").unwrap();
+        let (journal, loaded) = Journal::open(&self.state_file(), "boot").unwrap();
         let mut log = Log::default();
         log.to_file("/dev/null".as_ref()).unwrap();
         let server = Server::start(self.host.clone(), listener, journal, loaded, 1_000_000, log);
@@ -39,9 +45,21 @@ impl World {
     }
 
     pub fn kill(&mut self) {
+        self.kill_after(|| {});
+    }
+
+    /// Kills the daemon; the next one finds what `meanwhile` did to its files and pages.
+    pub fn kill_after(&mut self, meanwhile: impl FnOnce()) {
         self.server = None;
         self.host.daemon_died();
+        meanwhile();
         self.start();
+    }
+
+    /// Serves and saves, but is killed before anything shows.
+    pub fn round_without_flush(&mut self) {
+        self.server().serve_all();
+        self.server().commit();
     }
 
     pub fn server(&mut self) -> &mut Server<FakeHost> {
