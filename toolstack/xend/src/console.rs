@@ -255,6 +255,11 @@ impl Consoles {
         self.all().get(&uuid.0).cloned()
     }
 
+    /// The handles of all domains with a console.
+    pub fn uuids(&self) -> Vec<Uuid> {
+        self.all().keys().copied().map(Uuid).collect()
+    }
+
     /// All consoles.
     pub fn list(&self) -> Vec<Arc<Console>> {
         self.all().values().cloned().collect()

@@ -13,6 +13,8 @@ use crate::world::{Change, DomId, Host, Store, World};
 
 /// How long a guest may take to give a device back.
 const GUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often it is asked meanwhile whether the guest is still there: the store's watch does not tell.
+const ENDED_TURN: Duration = Duration::from_millis(500);
 
 /// Makes a block device of a disk's source.
 pub fn bind_block(host: &dyn Host, device: &Device, facts: &mut Facts) -> Result<()> {
@@ -350,14 +352,17 @@ pub fn ask_back(world: &World, id: &DeviceId, domid: DomId) -> Result<()> {
         return Ok(());
     }
     ask("0", Some("5"))?;
-    let closed = world
-        .store
-        .follow(&format!("{path}/state"), GUEST_TIMEOUT, &mut || {
-            Ok(matches!(
-                world.store.read(&format!("{path}/state"))?.as_deref(),
-                None | Some("6")
-            ))
-        })?;
+    let deadline = Instant::now() + GUEST_TIMEOUT;
+    let mut closed = false;
+    while !closed && Instant::now() < deadline {
+        let mut look = || {
+            let state = world.store.read(&format!("{path}/state"))?;
+            Ok(matches!(state.as_deref(), None | Some("6")) || has_ended(world, domid)?)
+        };
+        closed = world
+            .store
+            .follow(&format!("{path}/state"), ENDED_TURN, &mut look)?;
+    }
     if closed {
         return Ok(());
     }
@@ -365,6 +370,12 @@ pub fn ask_back(world: &World, id: &DeviceId, domid: DomId) -> Result<()> {
     Err(Error::conflict(format!(
         "{id}: the guest does not give it back (is it mounted?); force takes it all the same"
     )))
+}
+
+/// Whether a domain can no longer answer.
+fn has_ended(world: &World, domid: DomId) -> Result<bool> {
+    let info = world.hypervisor.domain(domid)?;
+    Ok(info.is_none_or(|info| info.dying || info.shutdown.is_some()))
 }
 
 /// The name of an interface in domain 0.

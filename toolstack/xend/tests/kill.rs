@@ -1,539 +1,387 @@
-//! xend is killed after every change an operation makes, and started again: the world is as before or as after, and
-//! nothing is left over. The points are counted on the simulated machine, so that no step can be forgotten.
+//! The fault matrix: xend, or a guest, is killed at every step of every plan.
+//!
+//! An undisturbed run counts the changes an operation makes to the world, the journal's lines among them. Then it runs once
+//! for every count, and is cut off there: so before a step's effect (its line is written), within it, and after it. What the
+//! journal says at each point is held against the plan, so that no step can be left out of the matrix, nor carried out
+//! without its line.
 
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+mod common;
 
-use rexen_config::spec::{DomainSpec, device_from_sxp};
-use rexen_config::sxp::parse_one;
-use rexen_xend::blueprint::{DeviceId, DeviceKind};
-use rexen_xend::carry::Site;
-use rexen_xend::config::Config;
-use rexen_xend::console::Consoles;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use common::{Xend, device, guest, id, rewired, start, state, wait_for, with_guest};
+use rexen_xend::blueprint::{Blueprint, Device, DeviceKind};
 use rexen_xend::error::Result;
-use rexen_xend::events::Event;
-use rexen_xend::journal::Archive;
-use rexen_xend::log::Log;
-use rexen_xend::node::{Command, Node};
-use rexen_xend::sim::Machine;
+use rexen_xend::journal::{Archive, Operation};
+use rexen_xend::node::Command;
+use rexen_xend::plan::{self, Step};
+use rexen_xend::sim::{Doom, Machine};
 use rexen_xend::world::Exit;
-use tokio::runtime::Runtime;
-use tokio::sync::broadcast;
 
-const GUEST: &str =
-    "(vm (name a) (memory 64) (cpus 0-1) (uuid 6f7a1b2c-0000-4000-8000-000000000001)
-    (image (linux (kernel /boot/k) (ramdisk /boot/r)))
-    (device (vbd (uname file:/i/a.img) (dev sda1) (mode w)))
-    (device (vbd (uname phy:vg/b) (dev sda2) (mode r)))
-    (device (vif (mac aa:00:00:00:00:11) (bridge xen-br0)))
-    (device (vif (mac aa:00:00:00:00:12) (bridge xen-br0))))";
 const DISK: &str = "(vbd (uname file:/i/more.img) (dev sdb) (mode w))";
 const VIF: &str = "(vif (mac aa:00:00:00:00:13) (bridge xen-br0))";
-const PATIENCE: Duration = Duration::from_secs(60);
 
-/// One life of xend on a machine.
-struct Xend {
-    node: Arc<Node>,
-    events: broadcast::Receiver<Event>,
-    _runtime: Runtime,
+/// An operation, the machine it begins on, and its plans by name.
+struct Work {
+    make: fn() -> Arc<Machine>,
+    run: fn(&Xend) -> Result<()>,
+    plans: fn(&Xend) -> Vec<(&'static str, Vec<Step>)>,
+    /// How a cut-off run ends.
+    end: End,
 }
 
-impl Drop for Xend {
-    fn drop(&mut self) {
-        // The threads of consoles end with their process.
-        for console in self.node.views().unwrap_or_default() {
-            self.node.site.consoles.close(&console.uuid);
+/// How an operation that was cut off ends when xend starts again.
+#[derive(PartialEq)]
+enum End {
+    /// As if it had never begun, unless only its record was missing.
+    Back,
+    /// As if it had not been cut off, unless its first line was not written.
+    Forward,
+}
+
+fn order(xend: &Xend, command: Command) -> Result<()> {
+    xend.node.order("a", command).map(drop)
+}
+
+fn blueprint(xend: &Xend) -> Blueprint {
+    match xend.node.view("a") {
+        Ok(view) => view.status.unwrap().record.blueprint,
+        Err(_) => xend.node.resolve(guest()).unwrap(),
+    }
+}
+
+fn device_of(xend: &Xend, kind: DeviceKind, devid: u32) -> Device {
+    let devices = blueprint(xend).devices;
+    let found = devices
+        .into_iter()
+        .find(|device| device.id() == id(kind, devid));
+    found.unwrap()
+}
+
+/// The plan of an attachment is known when the device has its number: another machine's xend does it.
+fn attaching(text: &str) -> Vec<(&'static str, Vec<Step>)> {
+    let machine = with_guest();
+    let xend = start(&machine);
+    xend.node.adopt().unwrap();
+    let made = xend.node.order("a", Command::Attach(device(text)));
+    vec![("attach", plan::attach(&made.unwrap().unwrap()))]
+}
+
+const CREATE: Work = Work {
+    make: Machine::new,
+    run: |xend| xend.node.create(guest()).map(drop),
+    plans: |xend| vec![("create", plan::create(&blueprint(xend)))],
+    end: End::Back,
+};
+const DESTROY: Work = Work {
+    make: with_guest,
+    run: |xend| order(xend, Command::Destroy { again: false }),
+    plans: |xend| vec![("destroy", plan::destroy(&blueprint(xend)))],
+    end: End::Forward,
+};
+const REBOOT: Work = Work {
+    make: with_guest,
+    run: |xend| order(xend, Command::Destroy { again: true }),
+    plans: |xend| {
+        vec![
+            ("destroy", plan::destroy(&blueprint(xend))),
+            ("restart", plan::create_again(&blueprint(xend))),
+        ]
+    },
+    end: End::Forward,
+};
+const ATTACH_VBD: Work = Work {
+    make: with_guest,
+    run: |xend| order(xend, Command::Attach(device(DISK))),
+    plans: |_| attaching(DISK),
+    end: End::Back,
+};
+const ATTACH_VIF: Work = Work {
+    make: with_guest,
+    run: |xend| order(xend, Command::Attach(device(VIF))),
+    plans: |_| attaching(VIF),
+    end: End::Back,
+};
+const DETACH_VBD: Work = Work {
+    make: with_guest,
+    run: |xend| order(xend, detach(DeviceKind::Vbd, 2049, false)),
+    plans: |xend| {
+        let device = device_of(xend, DeviceKind::Vbd, 2049);
+        vec![("detach", plan::detach(&device, false))]
+    },
+    end: End::Forward,
+};
+const DETACH_VIF: Work = Work {
+    make: with_guest,
+    run: |xend| order(xend, detach(DeviceKind::Vif, 1, false)),
+    plans: |xend| {
+        let device = device_of(xend, DeviceKind::Vif, 1);
+        vec![("detach", plan::detach(&device, false))]
+    },
+    end: End::Forward,
+};
+const DETACH_BY_FORCE: Work = Work {
+    make: with_guest,
+    run: |xend| order(xend, detach(DeviceKind::Vbd, 2050, true)),
+    plans: |xend| {
+        let device = device_of(xend, DeviceKind::Vbd, 2050);
+        vec![("detach", plan::detach(&device, true))]
+    },
+    end: End::Forward,
+};
+const CONFIGURE: Work = Work {
+    make: with_guest,
+    run: |xend| order(xend, rewired("br9")),
+    plans: |xend| {
+        let Device::Vif(mut to) = device_of(xend, DeviceKind::Vif, 1) else {
+            panic!("a vif is a vif");
+        };
+        to.bridge = Some("br9".into());
+        to.vif.bridge = Some("br9".into());
+        to.vif.ip = vec!["10.0.0.1".into()];
+        vec![("configure", plan::configure(id(DeviceKind::Vif, 1), to))]
+    },
+    end: End::Forward,
+};
+
+fn detach(kind: DeviceKind, devid: u32, force: bool) -> Command {
+    Command::Detach {
+        id: id(kind, devid),
+        force,
+    }
+}
+
+/// What the journal of a machine says is under way.
+fn under_way(machine: &Arc<Machine>) -> Option<Operation> {
+    let archive = Archive::new(rexen_xend::config::Config::default().dbroot);
+    let (mut operations, broken) = archive.cut_off(&*machine.world().host).unwrap();
+    assert!(broken.is_empty() && operations.len() <= 1, "{broken:?}");
+    operations.pop()
+}
+
+/// Steps that change nothing outside xend's own memory.
+fn only_waits(step: &Step) -> bool {
+    matches!(step, Step::AwaitBackend(_) | Step::CloseConsole)
+}
+
+fn begin(work: &Work) -> (Arc<Machine>, Xend) {
+    let machine = (work.make)();
+    let xend = start(&machine);
+    xend.node.adopt().unwrap();
+    (machine, xend)
+}
+
+/// What an undisturbed run is: before, after, and how many changes lie between.
+fn undisturbed(work: &Work) -> (String, String, u64) {
+    let (machine, xend) = begin(work);
+    let (before, begun) = (state(&machine), machine.changes());
+    (work.run)(&xend).unwrap();
+    (before, state(&machine), machine.changes() - begun)
+}
+
+/// Starts xend again and kills it after `cut` changes of its own; returns whether it came to that.
+fn recover_until(machine: &Arc<Machine>, cut: u64) -> bool {
+    machine.cut_off_after(Some(cut));
+    let xend = start(machine);
+    let adopted = xend.node.adopt();
+    // A restart that waits is a task of its own, which is cut off, too.
+    wait_for("the second xend", || {
+        machine.is_cut_off() || adopted.is_ok() && settled(&xend)
+    });
+    if machine.is_cut_off() {
+        // Its tasks die with it, and not later.
+        wait_for("its tasks", || Arc::strong_count(&xend.node) == 1);
+    }
+    machine.is_cut_off()
+}
+
+/// Starts xend for good.
+fn recover(machine: &Arc<Machine>) -> Xend {
+    machine.cut_off_after(None);
+    let xend = start(machine);
+    xend.node.adopt().unwrap();
+    wait_for("the last xend", || settled(&xend));
+    xend
+}
+
+/// What only one of two states has.
+fn difference(now: &str, expected: &str) -> String {
+    let only = |mark: &str, of: &str, other: &str| {
+        let lines = of
+            .lines()
+            .filter(|line| !other.lines().any(|same| same == *line));
+        lines
+            .map(|line| format!("{mark} {line}\n"))
+            .collect::<String>()
+    };
+    only("left over:", now, expected) + &only("missing:", expected, now)
+}
+
+fn settled(xend: &Xend) -> bool {
+    let views = xend.node.views().unwrap_or_default();
+    let lasting = |word| matches!(word, "running" | "paused");
+    !views.is_empty()
+        && views.iter().all(|view| match &view.status {
+            Some(status) => lasting(status.phase.word()) && view.info.is_some(),
+            None => true,
+        })
+}
+
+/// Of the second xend's changes, each point of the first takes every fifth, and neighbours take others.
+const STRIDE: u64 = 5;
+
+/// Kills xend after every change of an operation; and, where `twice`, the one after it amid its own.
+fn kill_everywhere(work: &Work, twice: bool) {
+    let (before, after, points) = undisturbed(work);
+    let plans = {
+        let (_machine, xend) = begin(work);
+        (work.plans)(&xend)
+    };
+    let mut met: BTreeMap<(String, usize), usize> = BTreeMap::new();
+    for point in 0..=points {
+        let first_cut = point % STRIDE;
+        let mut cut = first_cut;
+        loop {
+            let (machine, xend) = begin(work);
+            machine.cut_off_after(Some(point));
+            let outcome = (work.run)(&xend);
+            assert!(
+                outcome.is_err_and(|error| error.is_killed()) || point == points,
+                "point {point} of {points}: nothing noticed"
+            );
+            drop(xend);
+            machine.cut_off_after(None);
+            let journal = under_way(&machine);
+            let label = match &journal {
+                Some(operation) => {
+                    let (_, steps) = plans
+                        .iter()
+                        .find(|(name, _)| *name == operation.name)
+                        .unwrap_or_else(|| panic!("no plan is called {}", operation.name));
+                    assert_eq!(&operation.steps, steps, "{}", operation.name);
+                    assert!(!operation.undoing);
+                    format!("{}: {}", operation.name, steps[operation.at])
+                }
+                None => "no journal".into(),
+            };
+            if let Some(operation) = journal.as_ref().filter(|_| cut == first_cut) {
+                *met.entry((operation.name.clone(), operation.at))
+                    .or_default() += 1;
+            }
+            let more = twice && recover_until(&machine, cut);
+            let _last = recover(&machine);
+            let now = state(&machine);
+            let expected = match (&journal, &work.end) {
+                (Some(operation), End::Back) if operation.at + 1 < operation.steps.len() => &before,
+                (None, _) if point == 0 => &before,
+                _ => &after,
+            };
+            assert!(
+                now == *expected,
+                "{label}, after change {point} of {points}, the second xend after {cut} (twice: {twice}):\n{}",
+                difference(&now, expected)
+            );
+            if !more {
+                break;
+            }
+            cut += STRIDE;
         }
     }
-}
-
-fn start(machine: &Arc<Machine>) -> Xend {
-    let runtime = Runtime::new().unwrap();
-    let (sender, events) = broadcast::channel(64);
-    let logs = std::env::temp_dir().join(format!("xend-kill-{}", std::process::id()));
-    let consoles = Consoles::new(
-        logs.to_str().unwrap(),
-        None,
-        None,
-        sender.clone(),
-        Log::nowhere(),
-    );
-    let config = Config::default();
-    let site = Site {
-        world: Arc::new(machine.world()),
-        consoles: Arc::new(consoles),
-        archive: Archive::new(&config.dbroot),
-        config: Arc::new(config),
-        log: Log::nowhere(),
-        disks: Arc::new(Mutex::new(())),
-    };
-    let node = Node::new(site, sender, runtime.handle().clone());
-    Xend {
-        node,
-        events,
-        _runtime: runtime,
-    }
-}
-
-/// What is left, without what differs between any two runs.
-fn state(machine: &Machine) -> String {
-    let kept = |line: &&str| !line.contains("start_time");
-    machine
-        .leftovers()
-        .lines()
-        .filter(kept)
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-fn guest() -> DomainSpec {
-    DomainSpec::from_sxp(&parse_one(GUEST).unwrap())
-        .unwrap()
-        .spec
-}
-
-fn with_guest() -> Arc<Machine> {
-    let machine = Machine::new();
-    let xend = start(&machine);
-    xend.node.create(guest()).unwrap();
-    xend.node.order("a", Command::Unpause).unwrap();
-    machine
-}
-
-fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// Kills xend after every change of `work`; returns how many points there were, and how often the outcome was `after`.
-fn kill_everywhere(
-    make: impl Fn() -> Arc<Machine>,
-    work: impl Fn(&Xend) -> Result<()>,
-    settled: impl Fn(&Xend) -> bool,
-) -> (u64, u64) {
-    let before = {
-        let machine = make();
-        let xend = start(&machine);
-        xend.node.adopt().unwrap();
-        state(&machine)
-    };
-    let (after, points) = {
-        let machine = make();
-        let xend = start(&machine);
-        xend.node.adopt().unwrap();
-        let begun = machine.changes();
-        work(&xend).unwrap();
-        wait_for("the undisturbed run", || settled(&xend));
-        (state(&machine), machine.changes() - begun)
-    };
-    let mut came_about = 0;
-    for point in 0..points {
-        let machine = make();
-        {
-            let xend = start(&machine);
-            xend.node.adopt().unwrap();
-            machine.cut_off_after(Some(point));
-            let outcome = work(&xend);
-            // The last change may be followed by nothing that notices.
+    for (name, steps) in &plans {
+        for (at, step) in steps.iter().enumerate() {
+            let times = met.get(&((*name).to_owned(), at)).copied().unwrap_or(0);
+            let wanted = if only_waits(step) { 1 } else { 2 };
             assert!(
-                outcome.as_ref().is_err_and(|error| error.is_killed()) || point + 1 >= points,
-                "point {point}: {outcome:?}"
+                times >= wanted,
+                "{name}: {step}: xend was killed there {times} times, not {wanted}"
             );
         }
-        machine.cut_off_after(None);
-        let xend = start(&machine);
-        xend.node.adopt().unwrap();
-        wait_for("the second xend", || {
-            xend.node.views().unwrap().iter().all(|view| {
-                view.status
-                    .as_ref()
-                    .is_none_or(|status| status.phase.word() != "restarting")
-            })
-        });
-        let now = state(&machine);
-        assert!(
-            now == before || now == after,
-            "killed after change {point} of {points}:\n{now}\n\nbefore:\n{before}\n\nafter:\n{after}"
-        );
-        came_about += u64::from(now == after && before != after);
-    }
-    (points, came_about)
-}
-
-#[test]
-fn creation_is_undone_or_complete() {
-    let (points, came_about) = kill_everywhere(
-        Machine::new,
-        |xend| xend.node.create(guest()).map(drop),
-        |_| true,
-    );
-    assert!(points > 30, "{points} points");
-    assert!(came_about >= 1 && came_about < points);
-}
-
-#[test]
-fn destruction_is_finished() {
-    let destroy = |xend: &Xend| {
-        xend.node
-            .order("a", Command::Destroy { again: false })
-            .map(drop)
-    };
-    let (points, came_about) = kill_everywhere(with_guest, destroy, |_| true);
-    assert!(points > 20, "{points} points");
-    assert_eq!(
-        came_about,
-        points - 1,
-        "only before the journal's first line is there nothing to finish"
-    );
-}
-
-#[test]
-fn a_reboot_always_ends_with_a_running_domain() {
-    let reboot = |xend: &Xend| {
-        xend.node
-            .order("a", Command::Destroy { again: true })
-            .map(drop)
-    };
-    let (points, _) = kill_everywhere(with_guest, reboot, |_| true);
-    assert!(points > 50, "{points} points");
-}
-
-#[test]
-fn hot_plug_is_undone_or_complete() {
-    for device in [DISK, VIF] {
-        let attach = |xend: &Xend| {
-            let device = device_from_sxp(&parse_one(device).unwrap()).unwrap();
-            xend.node.order("a", Command::Attach(device)).map(drop)
-        };
-        let (points, came_about) = kill_everywhere(with_guest, attach, |_| true);
-        assert!(
-            points > 5 && came_about >= 1,
-            "{device}: {points} points, {came_about}"
-        );
     }
 }
 
-#[test]
-fn unplug_is_finished_or_did_not_begin() {
-    for id in [
-        DeviceId {
-            kind: DeviceKind::Vbd,
-            devid: 2049,
-            backend: 0,
-        },
-        DeviceId {
-            kind: DeviceKind::Vif,
-            devid: 1,
-            backend: 0,
-        },
-    ] {
-        let detach = |xend: &Xend| {
-            xend.node
-                .order("a", Command::Detach { id, force: false })
-                .map(drop)
-        };
-        let (points, came_about) = kill_everywhere(with_guest, detach, |_| true);
-        assert!(points > 5, "{id}: {points} points");
-        assert_eq!(came_about, points - 1, "{id}");
-    }
-}
-
-fn rewired(bridge: &str) -> Command {
-    let to = parse_one(&format!("(vif (bridge {bridge}) (ip 10.0.0.1))")).unwrap();
-    let Ok(rexen_config::spec::Device::Vif(to)) = device_from_sxp(&to) else {
-        panic!("a vif is a vif");
-    };
-    let id = DeviceId {
-        kind: DeviceKind::Vif,
-        devid: 1,
-        backend: 0,
-    };
-    Command::Configure { id, to }
-}
-
-#[test]
-fn an_interface_changes_wholly_or_not() {
-    let change = |xend: &Xend| xend.node.order("a", rewired("br9")).map(drop);
-    let (points, came_about) = kill_everywhere(with_guest, change, |_| true);
-    assert!(
-        points > 5 && came_about == points - 1,
-        "{points} points, {came_about}"
-    );
-}
-
-#[test]
-fn an_interface_that_cannot_change_stays() {
-    let machine = with_guest();
-    let xend = start(&machine);
-    xend.node.adopt().unwrap();
-    let before = state(&machine);
-    machine.fail("bridge=br9");
-    assert!(xend.node.order("a", rewired("br9")).is_err());
-    // The script that takes it down is told the new bridge, too, and fails as well; what counts is that it is up again.
-    assert_eq!(state(&machine), before);
-    let mut other = rewired("br9");
-    if let Command::Configure { to, .. } = &mut other {
-        to.mac = Some("aa:00:00:00:00:99".parse().unwrap());
-    }
-    assert_eq!(
-        xend.node.order("a", other).unwrap_err().text,
-        "cannot change mac"
-    );
-}
-
-#[test]
-fn a_step_that_fails_leaves_nothing() {
-    for word in [
-        "create",
-        "build",
-        "store",
-        "introduce",
-        "console",
-        "bind",
-        "up vif=vif1.1",
-        "save /var/lib/xen/xend-db/domain",
-    ] {
-        let machine = Machine::new();
-        let before = state(&machine);
-        let xend = start(&machine);
-        machine.fail(word);
-        let error = xend.node.create(guest()).unwrap_err();
-        assert!(error.text.contains(word), "{word}: {error}");
-        assert_eq!(state(&machine), before, "{word}");
-        assert_eq!(xend.node.views().unwrap().len(), 1, "{word}");
-    }
-}
-
-#[test]
-fn a_missing_driver_is_named_and_nothing_is_left() {
-    let machine = Machine::new();
-    let before = state(&machine);
-    machine.unload_driver("vif");
-    let error = start(&machine).node.create(guest()).unwrap_err();
-    assert!(error.text.contains("modprobe xen-netback"), "{error}");
-    assert_eq!(state(&machine), before);
-}
-
-#[test]
-fn two_hundred_lives_leave_nothing() {
-    let machine = Machine::new();
-    let before = state(&machine);
-    let xend = start(&machine);
-    for _ in 0..200 {
-        xend.node.create(guest()).unwrap();
-        xend.node.order("a", Command::Unpause).unwrap();
-        xend.node
-            .order("a", Command::Destroy { again: false })
-            .unwrap();
-    }
-    assert_eq!(state(&machine), before);
-}
-
-#[test]
-fn a_guest_that_reboots_itself_runs_again_under_its_number() {
-    let machine = with_guest();
-    let mut xend = start(&machine);
-    xend.node.adopt().unwrap();
-    let watched = xend.node.clone();
-    std::thread::spawn(move || watched.watch());
-    let before = state(&machine);
-    machine.exit(1, Exit::Reboot);
-    let mut seen = Vec::new();
-    while !seen.iter().any(|event: &Event| event.value[2] == "success") {
-        seen.push(xend.events.blocking_recv().unwrap());
-    }
-    let what: Vec<String> = seen
-        .iter()
-        .filter(|event| event.name == "xend.domain.restart")
-        .map(|event| event.value[2].to_string())
-        .collect();
-    assert_eq!(what, ["\"schedule\"", "\"begin\"", "\"success\""]);
-    assert_eq!(state(&machine), before);
-    machine.exit(1, Exit::Poweroff);
-    wait_for("its end", || xend.node.views().unwrap().len() == 1);
-    machine.cut_off_after(Some(0)); // Ends the watching thread.
-}
-
-#[test]
-fn what_ends_while_no_xend_runs_is_cleaned_up() {
-    let machine = with_guest();
-    machine.exit(1, Exit::Poweroff);
-    let xend = start(&machine);
-    xend.node.adopt().unwrap();
-    wait_for("the end of the domain", || {
-        xend.node.views().unwrap().len() == 1
-    });
-    assert_eq!(state(&machine), state(&Machine::new()));
-}
-
-#[test]
-fn a_crashed_guest_can_be_kept_under_another_name() {
-    let machine = Machine::new();
-    {
-        let xend = start(&machine);
+/// Ends the guest before every change of an operation; xend lives on.
+fn doom_everywhere(work: &Work, doom: Doom) {
+    let (_, after, points) = undisturbed(work);
+    let nothing = state(&Machine::new());
+    let reboots = (work.plans)(&begin(work).1).len() > 1;
+    for point in 0..points {
+        let (machine, xend) = begin(work);
         let watched = xend.node.clone();
-        std::thread::spawn(move || watched.watch());
-        let mut spec = guest();
-        spec.on_crash = Some(rexen_config::spec::ExitAction::RenameRestart);
-        xend.node.create(spec).unwrap();
-        xend.node.order("a", Command::Unpause).unwrap();
-        machine.exit(1, Exit::Crash);
-        let phase = |name: &str| {
-            xend.node
-                .view(name)
-                .ok()
-                .and_then(|view| view.status)
-                .map(|status| status.phase.word())
-        };
-        wait_for("both", || {
-            phase("a-1") == Some("crashed") && phase("a") == Some("running")
-        });
-        machine.cut_off_after(Some(0)); // Ends the watching thread.
-    }
-    machine.cut_off_after(None);
-    let xend = start(&machine);
-    xend.node.adopt().unwrap();
-    let phase = |name: &str| {
-        xend.node
-            .view(name)
-            .unwrap()
-            .status
-            .map(|status| status.phase.word())
-    };
-    wait_for("the next xend", || phase("a-1") == Some("crashed"));
-    assert_eq!(phase("a"), Some("running"));
-    assert_eq!(xend.node.views().unwrap().len(), 3);
-}
-
-#[test]
-fn pauses_do_not_nest() {
-    let machine = with_guest();
-    let xend = start(&machine);
-    xend.node.adopt().unwrap();
-    let paused = || xend.node.view("a").unwrap().info.unwrap().paused;
-    for _ in 0..3 {
-        xend.node.order("a", Command::Pause).unwrap();
-        assert!(paused());
-    }
-    for _ in 0..2 {
-        xend.node.order("a", Command::Unpause).unwrap();
-        assert!(!paused());
-    }
-}
-
-#[test]
-fn domains_made_at_once_get_loop_devices_of_their_own() {
-    let machine = Machine::new();
-    let xend = start(&machine);
-    let made: Vec<_> = (0..8)
-        .map(|number| {
-            let node = xend.node.clone();
-            let text = GUEST
-                .replace("name a", &format!("name g{number}"))
-                .replace("000000000001", &format!("00000000010{number}"))
-                .replace("/i/a.img", &format!("/i/{number}.img"));
-            let spec = DomainSpec::from_sxp(&parse_one(&text).unwrap())
-                .unwrap()
-                .spec;
-            std::thread::spawn(move || node.create(spec))
-        })
-        .collect();
-    for thread in made {
-        thread.join().unwrap().unwrap();
-    }
-    let nodes: std::collections::BTreeSet<String> = (0..8)
-        .map(|number| {
-            let view = xend.node.view(&format!("g{number}")).unwrap();
-            view.status.unwrap().record.facts.nodes[&2049].clone()
-        })
-        .collect();
-    assert_eq!(nodes.len(), 8);
-}
-
-#[test]
-fn one_disk_asked_for_at_once_is_given_once() {
-    let machine = Machine::new();
-    let xend = start(&machine);
-    let made: Vec<_> = (0..8)
-        .map(|number| {
-            let node = xend.node.clone();
-            let text = format!("(vm (name g{number}) (memory 8) (image (linux (kernel /k))) (device (vbd (uname phy:vg/one) (dev sda1) (mode w))))");
-            let spec = DomainSpec::from_sxp(&parse_one(&text).unwrap()).unwrap().spec;
-            std::thread::spawn(move || node.create(spec).is_ok())
-        })
-        .collect();
-    let given = made
-        .into_iter()
-        .map(|thread| thread.join().unwrap())
-        .filter(|given| *given)
-        .count();
-    assert_eq!(given, 1);
-    assert_eq!(xend.node.views().unwrap().len(), 2);
-}
-
-#[test]
-fn a_domain_without_its_console_is_still_watched_over() {
-    let machine = with_guest();
-    machine.fail("console");
-    machine.exit(1, Exit::Poweroff);
-    let xend = start(&machine);
-    xend.node.adopt().unwrap();
-    wait_for("the end of the domain", || {
-        xend.node.views().unwrap().len() == 1
-    });
-}
-
-#[test]
-fn what_is_being_built_cannot_be_destroyed_meanwhile() {
-    let machine = Machine::new();
-    let xend = start(&machine);
-    let before = state(&machine);
-    let node = xend.node.clone();
-    let building = std::thread::spawn(move || node.create(guest()).is_ok());
-    // Whenever the order comes, it is refused, or ends a domain that is complete.
-    let ended = loop {
-        match xend.node.order("a", Command::Destroy { again: false }) {
-            Ok(_) => break true,
-            Err(_) if building.is_finished() => break false,
-            Err(_) => {}
+        let watch = std::thread::spawn(move || watched.watch());
+        machine.doom_after(point, doom);
+        let outcome = (work.run)(&xend);
+        assert!(!machine.is_doomed(), "point {point} was not reached");
+        let all_gone = || xend.node.views().unwrap().len() == 1;
+        if reboots {
+            // Ended while the old one was taken down, it runs again; ended anew, its policy is to go, or xend tries again.
+            if outcome.is_err() {
+                let _ = order(&xend, Command::Again); // Without this it waits for some seconds.
+            }
+            wait_for("the reboot", || all_gone() || state(&machine) == after);
+        } else if outcome.is_ok() && state(&machine) == after && point_is_early(work, point) {
+            // There was nobody yet.
+        } else {
+            wait_for("the end of the guest", all_gone);
         }
-    };
-    assert!(building.join().unwrap());
-    if !ended {
-        xend.node
-            .order("a", Command::Destroy { again: false })
-            .unwrap();
+        if all_gone() {
+            let left = difference(&state(&machine), &nothing);
+            assert_eq!(
+                left, "",
+                "{doom:?} before change {point} of {points}: {outcome:?}"
+            );
+        }
+        machine.cut_off_after(Some(0)); // Ends the watching thread.
+        machine.wake();
+        assert!(watch.join().unwrap().is_err());
     }
-    assert_eq!(state(&machine), before);
 }
 
-#[test]
-fn domains_that_others_made_are_seen_and_can_be_ended() {
-    let machine = Machine::new();
-    let before = state(&machine);
-    let domid = machine.make_foreign("stranger");
-    let xend = start(&machine);
-    xend.node.adopt().unwrap();
-    let view = xend.node.view("stranger").unwrap();
-    assert_eq!((view.domid, view.status.is_none()), (Some(domid), true));
-    xend.node.order("stranger", Command::Pause).unwrap();
-    xend.node.order("stranger", Command::Unpause).unwrap();
-    assert!(
-        xend.node
-            .order("stranger", Command::Rename("b".into()))
-            .is_err()
-    );
-    xend.node
-        .order("stranger", Command::Destroy { again: false })
-        .unwrap();
-    assert_eq!(state(&machine), before);
-    assert!(
-        xend.node
-            .order("0", Command::Destroy { again: false })
-            .is_err(),
-        "domain 0 is nobody's to end"
-    );
+/// Whether an operation has not made its guest at this point.
+fn point_is_early(work: &Work, point: u64) -> bool {
+    let (machine, xend) = begin(work);
+    machine.cut_off_after(Some(point));
+    assert!((work.run)(&xend).is_err());
+    machine.cut_off_after(None);
+    machine.world().hypervisor.domains().unwrap().len() == 1
+}
+
+macro_rules! matrix {
+    ($($name:ident: $work:expr;)*) => {$(
+        mod $name {
+            use super::*;
+
+            #[test]
+            fn xend_is_killed() {
+                kill_everywhere(&$work, false);
+            }
+
+            #[test]
+            fn xend_is_killed_twice() {
+                kill_everywhere(&$work, true);
+            }
+
+            #[test]
+            fn the_guest_crashes() {
+                doom_everywhere(&$work, Doom::Exit(Exit::Crash));
+            }
+
+            #[test]
+            fn somebody_else_destroys_the_guest() {
+                doom_everywhere(&$work, Doom::Destroyed);
+            }
+        }
+    )*};
+}
+
+matrix! {
+    create: CREATE;
+    destroy: DESTROY;
+    reboot: REBOOT;
+    attach_vbd: ATTACH_VBD;
+    attach_vif: ATTACH_VIF;
+    detach_vbd: DETACH_VBD;
+    detach_vif: DETACH_VIF;
+    detach_by_force: DETACH_BY_FORCE;
+    configure: CONFIGURE;
 }

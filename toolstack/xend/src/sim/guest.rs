@@ -22,7 +22,7 @@ impl Inner {
         let Some(domain) = self.domains.get_mut(&domid) else {
             return;
         };
-        if domain.pauses > 0 || domain.exit.is_some() || !domain.built {
+        if domain.pauses > 0 || domain.exit.is_some() || domain.dying || !domain.built {
             return;
         }
         domain.cpu_time_ns += 10_000_000;
@@ -57,6 +57,7 @@ impl Inner {
             if ready {
                 self.store.insert(format!("{front}/state"), "4".into());
                 self.store.insert(format!("{back}/state"), "4".into());
+                self.grants.insert(back);
             }
         }
     }
@@ -99,7 +100,9 @@ impl Inner {
                     .parse()
                     .ok()
                     .and_then(|domid: DomId| self.domains.get(&domid));
-                if runs.is_some_and(|domain| domain.pauses == 0 && domain.exit.is_none()) {
+                if runs.is_some_and(|domain| {
+                    domain.pauses == 0 && domain.exit.is_none() && !domain.dying
+                }) {
                     self.store.insert(path.to_owned(), "6".into());
                 }
             }

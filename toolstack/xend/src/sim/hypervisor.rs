@@ -98,7 +98,7 @@ impl Hypervisor for SimHypervisor {
     }
 
     fn destroy(&self, domid: DomId) -> Result<()> {
-        self.0.change("destroy")?.domains.remove(&domid);
+        self.0.change("destroy")?.destroy(domid);
         self.0.notify();
         Ok(())
     }
@@ -183,7 +183,9 @@ impl Hypervisor for SimHypervisor {
     }
 
     fn console(&self, domid: DomId, _built: &Built) -> Result<Box<dyn ConsoleRing>> {
-        self.0.change("console")?.domain(domid)?;
+        let mut inner = self.0.change("console")?;
+        inner.domain(domid)?;
+        inner.rings += 1;
         Ok(Box::new(SimRing {
             machine: self.0.clone(),
             domid,
@@ -218,7 +220,7 @@ fn info(domid: DomId, domain: &SimDomain) -> DomainInfo {
         running: domid == 0,
         blocked: domid != 0 && domain.pauses == 0 && domain.exit.is_none(),
         paused: domain.pauses > 0,
-        dying: false,
+        dying: domain.dying,
         shutdown: domain.exit,
         memory_kib: domain.memory_kib,
         max_kib: domain.max_kib,
@@ -233,6 +235,12 @@ struct SimRing {
     machine: Arc<Machine>,
     domid: DomId,
     seen: u64,
+}
+
+impl Drop for SimRing {
+    fn drop(&mut self) {
+        self.machine.lock().rings -= 1;
+    }
 }
 
 impl ConsoleRing for SimRing {

@@ -26,6 +26,8 @@ struct SimDomain {
     uuid: [u8; 16],
     pauses: u32,
     exit: Option<Exit>,
+    /// Destroyed, but a backend still maps pages of it.
+    dying: bool,
     memory_kib: u64,
     max_kib: u64,
     vcpus: u32,
@@ -54,6 +56,10 @@ struct Inner {
     bound: BTreeMap<String, String>,
     /// Interfaces that a script brought up.
     raised: BTreeSet<String>,
+    /// Backends that have mapped pages which their guest granted, by their path in the store.
+    grants: BTreeSet<String>,
+    /// Console rings that are mapped.
+    rings: u32,
     files: BTreeMap<String, String>,
     missing_drivers: BTreeSet<String>,
     failing: BTreeSet<String>,
@@ -62,8 +68,19 @@ struct Inner {
     /// Changes made, and after how many of them everything is cut off.
     changes: u64,
     fuse: Option<u64>,
+    /// What happens to all guests when so many changes were made.
+    doom: Option<(u64, Doom)>,
     /// Counts what watchers may wait for.
     signals: u64,
+}
+
+/// How a guest's life ends behind xend's back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doom {
+    /// It ends by itself.
+    Exit(Exit),
+    /// Somebody else destroys it.
+    Destroyed,
 }
 
 /// The simulated machine.
@@ -117,6 +134,28 @@ impl Machine {
         inner.fuse = changes.map(|more| inner.changes + more);
     }
 
+    /// Whether xend has been cut off.
+    pub fn is_cut_off(&self) -> bool {
+        let inner = self.lock();
+        inner.fuse.is_some_and(|fuse| inner.changes >= fuse)
+    }
+
+    /// Lets everybody who waits for something look again.
+    pub fn wake(&self) {
+        self.notify();
+    }
+
+    /// Ends all guests there are after `changes` more changes.
+    pub fn doom_after(&self, changes: u64, doom: Doom) {
+        let mut inner = self.lock();
+        inner.doom = Some((inner.changes + changes, doom));
+    }
+
+    /// Whether the doom that was set has yet to come.
+    pub fn is_doomed(&self) -> bool {
+        self.lock().doom.is_some()
+    }
+
     /// How many changes were made so far.
     pub fn changes(&self) -> u64 {
         self.lock().changes
@@ -165,8 +204,8 @@ impl Machine {
         let mut text = String::new();
         for (domid, domain) in &inner.domains {
             text += &format!(
-                "domain {domid}: {} KiB, {} ports, exit {:?}\n",
-                domain.memory_kib, domain.ports, domain.exit
+                "domain {domid}: {} KiB, {} ports, {} pauses, dying {}, exit {:?}\n",
+                domain.memory_kib, domain.ports, domain.pauses, domain.dying, domain.exit
             );
         }
         for (path, value) in &inner.store {
@@ -177,7 +216,9 @@ impl Machine {
             inner.introduced, inner.loops, inner.bound
         );
         text += &format!(
-            "raised {:?}\nfiles {:?}\n",
+            "grants {:?}\nrings {}\nraised {:?}\nfiles {:?}\n",
+            inner.grants,
+            inner.rings,
             inner.raised,
             inner.files.keys().collect::<Vec<_>>()
         );
@@ -205,6 +246,11 @@ impl Machine {
     /// For changing: counts, and fails when xend is cut off or told to fail here.
     fn change(&self, what: &str) -> Result<MutexGuard<'_, Inner>> {
         let mut inner = self.look()?;
+        let made = inner.changes;
+        if let Some((_, doom)) = inner.doom.take_if(|(changes, _)| *changes <= made) {
+            inner.meet(doom);
+            self.changed.notify_all();
+        }
         inner.changes += 1;
         if let Some(word) = inner
             .failing
@@ -250,6 +296,54 @@ impl Inner {
                 .map(|domain| domain.memory_kib)
                 .sum::<u64>()
                 / 1024
+    }
+
+    /// All guests end.
+    fn meet(&mut self, doom: Doom) {
+        let guests: Vec<DomId> = self.domains.keys().copied().filter(|id| *id != 0).collect();
+        for domid in guests {
+            match doom {
+                Doom::Exit(exit) => self.exit(domid, exit),
+                Doom::Destroyed => self.destroy(domid),
+            }
+        }
+        self.signals += 1;
+    }
+
+    /// A domain goes as soon as no backend maps pages of it any more.
+    fn destroy(&mut self, domid: DomId) {
+        let path = |kind: &str| format!("/local/domain/0/backend/{kind}/{domid}/");
+        let (vbds, vifs) = (path("vbd"), path("vif"));
+        let is_held = self
+            .grants
+            .iter()
+            .any(|back| back.starts_with(&vbds) || back.starts_with(&vifs));
+        if is_held {
+            self.domains
+                .entry(domid)
+                .and_modify(|domain| domain.dying = true);
+        } else {
+            self.domains.remove(&domid);
+        }
+    }
+
+    /// Backend drivers let go of what is no longer in the store, or closed.
+    fn let_go(&mut self) {
+        let store = &self.store;
+        self.grants.retain(|back| {
+            store
+                .get(&format!("{back}/state"))
+                .is_some_and(|state| state != "6")
+        });
+        let dying: Vec<DomId> = self
+            .domains
+            .iter()
+            .filter(|(_, domain)| domain.dying)
+            .map(|(domid, _)| *domid)
+            .collect();
+        for domid in dying {
+            self.destroy(domid);
+        }
     }
 
     fn exit(&mut self, domid: DomId, exit: Exit) {

@@ -49,6 +49,7 @@ impl Store for SimStore {
                 inner.react(path, value);
             }
         }
+        inner.let_go();
         drop(inner);
         self.0.notify();
         Ok(())
