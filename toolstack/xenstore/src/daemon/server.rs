@@ -451,6 +451,8 @@ impl<P: Platform> Server<P> {
                     // More events may have room now.
                     let more = link.output.nr_bytes() == 0 && !link.output.is_idle();
                     link.ready |= more;
+                    // A guest raises the event only if it saw all before taken, which it did not until now.
+                    link.ready |= link.ring().is_some_and(|r| r.available() != Ok(0));
                     if let Some(ring) = link.ring() {
                         let port: EvtchnPort = ring.port;
                         if notify {

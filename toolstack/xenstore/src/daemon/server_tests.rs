@@ -153,6 +153,29 @@ fn a_guest_reads_and_writes_over_its_ring() {
 }
 
 #[test]
+fn a_request_that_comes_while_another_is_answered_is_heard_without_an_event() {
+    let host = FakeHost::default();
+    let mut world = World::new(&host);
+    let mut guest = host.guest(1);
+    world.introduce(1);
+    for text in ["a", "b"] {
+        let path = format!("/local/domain/1/data/{text}\0{text}");
+        let request = guest.request(Op::Write, 0, path.as_bytes()).encode();
+        guest.put(&request);
+        if text == "a" {
+            world.round_without_flush();
+        }
+    }
+    let served = world.server().links.keys().copied().collect::<Vec<_>>();
+    world.server().flush(&served);
+    world.round();
+    for nr in 1..=2 {
+        let reply = guest.next().expect("an answer to each");
+        assert_eq!((reply.kind, reply.req_id), (Op::Write.number(), nr));
+    }
+}
+
+#[test]
 fn watches_of_a_guest_outlive_the_daemon() {
     let host = FakeHost::default();
     let mut guest = host.guest(7);

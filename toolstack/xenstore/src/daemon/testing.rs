@@ -166,7 +166,7 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// Puts in what fits and raises the event; how much that was.
+    /// Puts in what fits; how much that was. As Linux does, it raises the event only if all before was taken.
     pub fn put(&self, bytes: &[u8]) -> usize {
         let (prod, cons) = (self.page.load_u32(2052), self.page.load_u32(2048));
         let room = 1024usize.saturating_sub(prod.wrapping_sub(cons) as usize);
@@ -175,7 +175,9 @@ impl Guest {
             self.page.write((prod as usize + n) % 1024, &[*byte]);
         }
         self.page.store_u32(2052, prod.wrapping_add(len as u32));
-        self.kick();
+        if self.page.load_u32(2048) == prod {
+            self.kick();
+        }
         len
     }
 
@@ -194,7 +196,7 @@ impl Guest {
         Packet::new(op, self.last_req, tx_id, payload.to_vec())
     }
 
-    /// Takes at most `most` bytes of what was answered.
+    /// Takes at most `most` bytes of what was answered. As Linux does, it raises the event only if the ring was full.
     pub fn take(&mut self, most: usize) {
         let (prod, cons) = (self.page.load_u32(2060), self.page.load_u32(2056));
         let len = (prod.wrapping_sub(cons) as usize).min(most);
@@ -211,7 +213,7 @@ impl Guest {
             self.received.extend(packet);
             rest = &rest[used..];
         }
-        if len != 0 {
+        if prod.wrapping_sub(cons) >= 1024 {
             self.kick();
         }
     }
