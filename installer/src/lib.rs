@@ -11,6 +11,7 @@ pub mod cmd;
 pub mod cpio;
 pub mod debian;
 pub mod debian_set;
+pub mod dist;
 pub mod error;
 pub mod gate;
 pub mod hypervisor;

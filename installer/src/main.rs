@@ -1,14 +1,15 @@
 //! The program `rexen`: a command line around the steps in the library.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rexen_installer::dist::{self, TreeOptions, tarball};
 use rexen_installer::kernel::{self, KernelChoice, menuconfig, update};
 use rexen_installer::{
-    self as rexen, Boot, Consent, Flavour, KernelOptions, Nic, Options, hypervisor, toolstack, ui,
-    world,
+    self as rexen, Boot, Consent, Flavour, KernelOptions, Nic, Options, hypervisor, toolstack,
+    tree, ui, world,
 };
 
 const EXAMPLES: &str = "\
@@ -18,6 +19,8 @@ Examples:
   cargo rexen build hypervisor --debug  dist/install/boot/xen.gz with debug checks
   cargo rexen build toolstack           xend, xm, xenstored below dist/install/usr
   cargo rexen build kernels             dist/install/boot/vmlinuz-*-xen0 and -xenU, and their modules
+  cargo rexen build tree                all of it, with its manifest: dist/install
+  cargo rexen verify                    is dist/install as its manifest says?
   cargo rexen boot                      domain 0's shell (on a terminal)
   cargo rexen boot --check --smp 1      let domain 0 check itself on one CPU
   cargo rexen boot --gdb                wait for a debugger on port 1234
@@ -67,6 +70,9 @@ enum Command {
         only: Option<Flavour>,
         #[command(flatten)]
         kernel: KernelArgs,
+        /// Lay the install tree out here, or put the tarball here
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
         /// Build the hypervisor with its debug checks (profile hv-debug)
         #[arg(long)]
         debug: bool,
@@ -75,6 +81,11 @@ enum Command {
         xl: bool,
         #[command(flatten)]
         consent: ConsentArg,
+    },
+    /// Check an install tree against its manifest: one line for each entry that is missing, changed or extra
+    Verify {
+        /// The tree [default: dist/install]
+        dir: Option<PathBuf>,
     },
     /// Boot in QEMU: domain 0's shell on a terminal, else the check
     #[command(after_help = BOOT_EXAMPLES)]
@@ -140,7 +151,9 @@ const BUILD_EXAMPLES: &str = "\
 Examples:
   cargo rexen build hypervisor --debug  the hypervisor with debug checks
   cargo rexen build toolstack           xend, xenstored, xm and their tools below dist/install/usr
-  cargo rexen build toolstack --xl      the same, and xl as another name of xm";
+  cargo rexen build toolstack --xl      the same, and xl as another name of xm
+  cargo rexen build tree --out /tmp/t   the install tree, elsewhere than in dist/install
+  cargo rexen build tarball             dist/rexen-VERSION.tar.gz, with the tree in it";
 
 const BOOT_EXAMPLES: &str = "\
 Examples:
@@ -178,7 +191,11 @@ enum What {
     Initramfs,
     /// The toolstack's static programs: dist/install/usr
     Toolstack,
-    /// Everything but the toolstack
+    /// The install tree with its manifest: every part in its place, nothing else
+    Tree,
+    /// dist/rexen-VERSION.tar.gz: the install tree, packed
+    Tarball,
+    /// Hypervisor, kernels and initramfs
     All,
 }
 
@@ -280,6 +297,7 @@ fn run(command: &Command) -> rexen::Result<()> {
         Command::Build {
             what: What::Toolstack,
             xl,
+            out: None,
             ..
         } => {
             let usr = toolstack::install(&toolstack::build()?, *xl)?;
@@ -287,13 +305,37 @@ fn run(command: &Command) -> rexen::Result<()> {
             Ok(())
         }
         Command::Build {
+            what: what @ (What::Tree | What::Tarball),
+            only,
+            kernel,
+            out,
+            debug,
+            xl,
+            consent,
+        } => {
+            if only.is_some() {
+                return Err(rexen::Error::new("the install tree holds both kernels")
+                    .remedy("leave out --only"));
+            }
+            let options = TreeOptions {
+                kernels: kernel.options(consent.consent()),
+                debug: *debug,
+                xl: *xl,
+            };
+            build_distribution(*what, out.as_deref(), &options)
+        }
+        Command::Verify { dir } => dist::verify(&tree_in(dir.as_deref())?),
+        Command::Build {
             what,
             only,
             kernel,
             debug,
             consent,
+            out: None,
             xl: _,
         } => build(*what, *debug, *only, &kernel.options(consent.consent())),
+        Command::Build { .. } => Err(rexen::Error::new("--out is for `tree` and `tarball`")
+            .remedy("leave out --out: single parts go to dist/install")),
         Command::Boot(args) => boot(args),
         Command::Kernel(KernelCommand::Update) => update::update(),
         Command::Kernel(KernelCommand::Check { kernel }) => {
@@ -303,6 +345,33 @@ fn run(command: &Command) -> rexen::Result<()> {
             menuconfig::menuconfig(*flavour, &kernel.options(Consent::from_env()))
         }
         Command::Clean => rexen::tree::clean(),
+    }
+}
+
+/// The install tree, or the tarball made from the one in `dist/install`.
+fn build_distribution(what: What, out: Option<&Path>, options: &TreeOptions) -> rexen::Result<()> {
+    let is_tarball = matches!(what, What::Tarball);
+    let tree = tree_in(out.filter(|_| !is_tarball))?;
+    let manifest = dist::build_tree(&tree, options)?;
+    let entries = manifest.entries.len();
+    ui::note(&format!(
+        "{entries} entries, described in {}",
+        dist::MANIFEST
+    ));
+    ui::result(&format!("{}", tree.display()));
+    if is_tarball {
+        let folder = out.map_or_else(tree::dist, Path::to_owned);
+        ui::step("tarball");
+        ui::result(&format!("{}", tarball::pack(&tree, &folder)?.display()));
+    }
+    Ok(())
+}
+
+/// The tree that is meant, as an absolute path.
+fn tree_in(given: Option<&Path>) -> rexen::Result<PathBuf> {
+    match given {
+        None => Ok(tree::dist_install()),
+        Some(dir) => std::path::absolute(dir).map_err(rexen::Error::io("find", dir)),
     }
 }
 

@@ -33,7 +33,9 @@ const PROGRAMS: [(&str, &str, &str); 4] = [
 ];
 
 /// Other names of programs, which make them something else: the link below `usr`, and what it leads to.
-const LINKS: [(&str, &str); 9] = [
+pub(crate) const LINKS: [(&str, &str); 11] = [
+    ("bin/miniterm", "../sbin/xm"),
+    ("bin/xencons", "../sbin/xm"),
     ("bin/xenstore-chmod", "xenstore"),
     ("bin/xenstore-control", "xenstore"),
     ("bin/xenstore-exists", "xenstore"),
@@ -46,7 +48,7 @@ const LINKS: [(&str, &str); 9] = [
 ];
 
 /// What xm prints for others to read: its arguments, and the file below `usr`.
-const TEXTS: [(&[&str], &str); 5] = [
+pub(crate) const TEXTS: [(&[&str], &str); 5] = [
     (&["manual", "xm.1"], "share/man/man1/xm.1"),
     (
         &["manual", "xmdomain.cfg.5"],
@@ -70,12 +72,23 @@ pub struct Programs {
 }
 
 impl Programs {
+    /// The folder itself.
+    pub fn folder(&self) -> &Path {
+        &self.dir
+    }
+
     /// One program's file.
     pub fn path(&self, name: &str) -> Option<PathBuf> {
         let of_name = |&&(_, program, _): &&(&str, &str, &str)| program == name;
         let (_, name, folder) = PROGRAMS.iter().find(of_name)?;
         Some(self.dir.join(folder).join(name))
     }
+}
+
+/// Where the programs are below `usr`.
+pub(crate) fn program_paths() -> Vec<String> {
+    let path = |(_, name, folder)| format!("{folder}/{name}");
+    PROGRAMS.map(path).into()
 }
 
 /// Builds the programs; does nothing when the sources are those of an earlier build.
@@ -116,7 +129,7 @@ pub fn build() -> Result<Programs> {
 /// The file system's.
 pub fn install(made: &Programs, xl: bool) -> Result<PathBuf> {
     let usr = tree::dist_install().join("usr");
-    let programs = PROGRAMS.map(|(_, name, folder)| format!("{folder}/{name}"));
+    let programs = program_paths();
     let texts = TEXTS.map(|(_, file)| file.to_owned());
     for file in programs.iter().chain(&texts) {
         copy(&made.dir.join(file), &usr.join(file))?;
@@ -176,15 +189,11 @@ fn command() -> Cmd {
 /// The sources are the toolstack's and what it shares with the hypervisor: the ABI, and in core the builder of domains.
 fn key() -> Result<String> {
     let root = tree::root();
-    let programs: Vec<_> = PROGRAMS
-        .iter()
-        .map(|(_, name, folder)| format!("{folder}/{name}"))
-        .collect();
     let inputs = Inputs::of("toolstack")
         .text("recipe", RECIPE)
         .text("flags", STATIC)
         .text("profile", PROFILE)
-        .text("programs", &programs.join(" "));
+        .text("programs", &program_paths().join(" "));
     Ok(compiler_inputs(inputs)?
         .tree("toolstack", &root.join("toolstack"))?
         .tree("abi", &root.join("hypervisor/abi"))?

@@ -13,9 +13,14 @@ pub fn root() -> &'static Path {
     here.parent().unwrap_or(here)
 }
 
+/// `dist`: what is made for users.
+pub fn dist() -> PathBuf {
+    root().join("dist")
+}
+
 /// `dist/install`: the tree that an installation copies to `/`.
 pub fn dist_install() -> PathBuf {
-    root().join("dist/install")
+    dist().join("install")
 }
 
 /// Cargo's folder for bare images: apart from the host's own, so that neither build throws the other's away.
@@ -35,7 +40,7 @@ pub fn clean() -> Result<()> {
     if cache.clean()? {
         ui::note(&format!("removed {}", cache.root().display()));
     }
-    for dir in [image_target_dir(), root().join("dist")] {
+    for dir in [image_target_dir(), dist()] {
         if dir.exists() {
             fs::remove_dir_all(&dir).map_err(Error::io("remove", &dir))?;
             ui::note(&format!("removed {}", dir.display()));
