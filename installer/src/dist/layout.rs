@@ -22,7 +22,7 @@ const FILE_MODE: u32 = 0o644;
 /// was, and nothing is left beside it.
 pub fn lay_out(rows: &[Row], parts: &Parts, facts: &Facts, out: &Path) -> Result<Manifest> {
     ensure_replaceable(out)?;
-    let part = Beside::of(out, "new")?;
+    let part = Beside::of(out, "rexen-new")?;
     let mut layout = Layout {
         root: &part.0,
         time: SystemTime::UNIX_EPOCH + Duration::from_secs(facts.time),
@@ -160,7 +160,7 @@ impl Layout<'_> {
 }
 
 fn put_in_place(part: &Path, out: &Path) -> Result<()> {
-    let old = Beside::of(out, "old")?;
+    let old = Beside::of(out, "rexen-old")?;
     if out.exists() {
         fs::rename(out, &old.0).map_err(Error::io("replace", out))?;
     }

@@ -75,6 +75,10 @@ pub fn rows() -> Vec<Row> {
     rows.extend(toolstack_rows());
     rows.extend(configuration());
     rows.extend([
+        row(
+            "usr/include/xen",
+            What::Below(Part::Repository, "hypervisor/abi/include/xen"),
+        ),
         row("usr/share/doc/rexen", What::Below(Part::Repository, "docs")),
         // Records of domains and consoles hold what guests said: root's alone.
         row("var/lib/xen", What::Folder(0o700)),
@@ -163,7 +167,7 @@ fn configuration() -> Vec<Row> {
 
 /// What later work brings.
 fn missing() -> Vec<Row> {
-    let headers = "the public headers are not made from hypervisor/abi yet";
+    let protocol = "hypervisor/abi does not have it: it is an agreement between guests";
     let setting = "its setting is off: cargo rexen kernel menuconfig xen0";
     let trace = "the hypervisor has no trace buffers yet";
     [
@@ -184,8 +188,13 @@ fn missing() -> Vec<Row> {
             "usr/share/man/man8/xend.8",
             "docs/xend.md is no manual page yet",
         ),
-        ("usr/include/xen", headers),
-        ("usr/include/xc.h", headers),
+        (
+            "usr/include/xc.h",
+            "there is no C library: toolstack/xenctl is one for Rust",
+        ),
+        ("usr/include/xen/trace.h", trace),
+        ("usr/include/xen/io/blkif.h", protocol),
+        ("usr/include/xen/io/netif.h", protocol),
         ("lib/modules/{xen0}/kernel/drivers/pcmcia", setting),
         ("lib/modules/{xen0}/kernel/fs/nfsd", setting),
         ("../COPYING", "the source tree has no licence texts yet"),
