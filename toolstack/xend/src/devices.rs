@@ -5,6 +5,8 @@
 
 use std::time::{Duration, Instant};
 
+use rexen_config::spec::{Rate, Vif};
+
 use crate::blueprint::{Blueprint, Device, DeviceId, DeviceKind, VbdPlan, VifPlan};
 use crate::carry::BACKEND_TIMEOUT;
 use crate::error::{Error, Kind, Result};
@@ -228,12 +230,7 @@ fn interface_entries<'a>(
             "ip",
             (!plan.vif.ip.is_empty()).then(|| plan.vif.ip.join(" ")),
         ),
-        (
-            "rate",
-            plan.vif
-                .rate
-                .map(|rate| format!("{},{}", rate.bytes_per_interval(), rate.interval_us)),
-        ),
+        ("rate", rate(&plan.vif)),
         ("vifname", plan.vif.vifname.clone()),
         ("gatewaydev", plan.vif.gatewaydev.clone()),
     ];
@@ -242,6 +239,12 @@ fn interface_entries<'a>(
             .into_iter()
             .filter_map(|(key, value)| value.map(|value| (key, value))),
     );
+}
+
+/// An interface's rate as its driver reads it: bytes, and microseconds.
+fn rate(vif: &Vif) -> Option<String> {
+    let text = |rate: Rate| format!("{},{}", rate.bytes_per_interval(), rate.interval_us);
+    vif.rate.map(text)
 }
 
 /// Writes what may change of an interface into its backend's folder.
@@ -257,6 +260,7 @@ pub fn change_vif(to: &VifPlan, domid: DomId) -> Vec<Change> {
         ("script", Some(to.script.clone())),
         ("bridge", to.bridge.clone()),
         ("ip", ip),
+        ("rate", rate(&to.vif)),
     ];
     let change = |(key, value): (&str, Option<String>)| {
         let path = format!("{path}/{key}");
@@ -266,6 +270,21 @@ pub fn change_vif(to: &VifPlan, domid: DomId) -> Vec<Change> {
         }
     };
     entries.into_iter().map(change).collect()
+}
+
+/// Makes a disk's block device look at the size of what is behind it; the backend driver notices by itself, at the next
+/// request, and tells the guest. A `phy:` device always has its size.
+///
+/// # Errors
+/// The script fails, or does not know how.
+pub fn refresh(host: &dyn Host, vbd: &VbdPlan, facts: &Facts) -> Result<()> {
+    match (&vbd.script, node(vbd, facts)) {
+        (Some((script, _)), Some(node)) if vbd.backend == 0 => {
+            let args = ["refresh".to_owned(), node];
+            host.run_script(script, &args, &[]).map(drop)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Waits until the backend driver has a device ready for its guest.

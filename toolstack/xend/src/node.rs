@@ -1038,7 +1038,7 @@ impl Node {
         if to.backend.is_some() && to.backend != from.vif.backend {
             return Err(Error::invalid("cannot change backend"));
         }
-        // What is not named stays; 2.0 let these three change.
+        // What is not named stays; 2.0 let the first three change.
         to = rexen_config::spec::Vif {
             bridge: to.bridge.or_else(|| from.vif.bridge.clone()),
             script: to.script.or_else(|| from.vif.script.clone()),
@@ -1047,11 +1047,12 @@ impl Node {
             } else {
                 to.ip
             },
+            rate: to.rate.or(from.vif.rate),
             ..from.vif.clone()
         };
         let to = self.with_defaults(|defaults| defaults.vif(to, from.devid))?;
-        let change = |record: Record, to: VifPlan| {
-            let steps = plan::configure(id, to.clone());
+        let change = |record: Record, from: &VifPlan, to: VifPlan| {
+            let steps = plan::configure(id, from, to.clone());
             let mut changing = operation(
                 "configure",
                 Ending::Forward,
@@ -1064,9 +1065,9 @@ impl Node {
             domain.lock().record.blueprint = changing.blueprint;
             result.map(|()| Device::Vif(to))
         };
-        let changed = change(record.clone(), to);
+        let changed = change(record.clone(), from, to.clone());
         if changed.as_ref().is_err_and(|error| !error.is_killed()) {
-            let back = change(domain.status().record, from.clone());
+            let back = change(domain.status().record, &to, from.clone());
             if let Err(error) = back {
                 self.site
                     .log

@@ -177,14 +177,16 @@ pub fn attach(device: &Device) -> Vec<Step> {
     steps
 }
 
-/// The steps that give an interface another bridge, script or addresses.
-pub fn configure(id: DeviceId, to: VifPlan) -> Vec<Step> {
-    vec![
-        Step::LowerVif(id),
-        Step::ChangeVif(Box::new(to)),
-        Step::RaiseVif(id),
-        Step::Amend,
-    ]
+/// The steps that give an interface another bridge, script, addresses or rate.
+pub fn configure(id: DeviceId, from: &VifPlan, to: VifPlan) -> Vec<Step> {
+    // A rate alone is the driver's business: it watches the store.
+    let is_rate_alone =
+        (&from.bridge, &from.script, &from.vif.ip) == (&to.bridge, &to.script, &to.vif.ip);
+    let change = Step::ChangeVif(Box::new(to));
+    match is_rate_alone {
+        true => vec![change, Step::Amend],
+        false => vec![Step::LowerVif(id), change, Step::RaiseVif(id), Step::Amend],
+    }
 }
 
 /// The steps that take a device from a running domain; with `force` the guest is not asked.

@@ -134,13 +134,17 @@ const CONFIGURE: Work = Work {
     make: with_guest,
     run: |xend| order(xend, rewired("br9")),
     plans: |xend| {
-        let Device::Vif(mut to) = device_of(xend, DeviceKind::Vif, 1) else {
+        let Device::Vif(from) = device_of(xend, DeviceKind::Vif, 1) else {
             panic!("a vif is a vif");
         };
+        let mut to = from.clone();
         to.bridge = Some("br9".into());
         to.vif.bridge = Some("br9".into());
         to.vif.ip = vec!["10.0.0.1".into()];
-        vec![("configure", plan::configure(id(DeviceKind::Vif, 1), to))]
+        vec![(
+            "configure",
+            plan::configure(id(DeviceKind::Vif, 1), &from, to),
+        )]
     },
     end: End::Forward,
 };

@@ -266,13 +266,11 @@ fn block_file_uses_the_node_that_was_written_down() {
             format!("losetup /dev/loop7 {image}")
         ]
     );
-    assert!(
-        bench
-            .run("block-file", &["unbind", "/dev/loop7"])
-            .status
-            .success()
-    );
-    assert_eq!(bench.told(), ["losetup -d /dev/loop7"]);
+    for (verb, option) in [("refresh", "-c"), ("unbind", "-d")] {
+        let output = bench.run("block-file", &[verb, "/dev/loop7"]);
+        assert!(output.status.success(), "{verb}");
+        assert_eq!(bench.told(), [format!("losetup {option} /dev/loop7")]);
+    }
     fails(
         &bench.run("block-file", &["bind", "relative/none.img"]),
         "cannot read relative/none.img",

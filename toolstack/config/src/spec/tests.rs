@@ -389,6 +389,10 @@ fn rates_are_bytes_and_intervals() {
         "250KB/s@20ms".parse::<Rate>().unwrap().bytes_per_interval(),
         5000
     );
+    assert_eq!(Rate::of(5000, 20_000), "250KB/s@20ms".parse());
+    for (bytes, interval) in [(0, 20_000), (5000, 0), (1, 2_000_000), (u64::MAX, 1)] {
+        assert!(Rate::of(bytes, interval).is_err(), "{bytes} in {interval}");
+    }
     for bad in [
         "",
         "10",

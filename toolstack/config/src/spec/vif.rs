@@ -58,6 +58,27 @@ const UNITS: [(&str, u64); 8] = [
 const DEFAULT_INTERVAL_US: u32 = 50_000;
 
 impl Rate {
+    /// So many bytes in each interval of so many microseconds.
+    ///
+    /// # Errors
+    /// The interval is 0, or it comes to less than a byte per second or more than can be counted.
+    pub fn of(bytes: u64, interval_us: u32) -> Result<Self, SpecError> {
+        let per_s = (u128::from(bytes) * 1_000_000).checked_div(interval_us.into());
+        let per_s = per_s.and_then(|rate| u64::try_from(rate).ok());
+        match per_s {
+            Some(bytes_per_s @ 1..) => Ok(Self {
+                bytes_per_s,
+                interval_us,
+            }),
+            _ => {
+                let given = format!("{bytes} in {interval_us} us");
+                let rule =
+                    "bytes and microseconds, above 0, that come to a byte per second or more";
+                Err(SpecError::invalid("rate", given, rule))
+            }
+        }
+    }
+
     /// The credit per interval, in bytes, as the store's `rate` wants it.
     pub fn bytes_per_interval(self) -> u64 {
         let bytes = u128::from(self.bytes_per_s) * u128::from(self.interval_us) / 1_000_000;

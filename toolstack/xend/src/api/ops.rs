@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rexen_config::spec::{CpuSet, Device as DeviceSpec, DomainSpec, device_from_sxp};
+use rexen_config::spec::{CpuSet, Device as DeviceSpec, DomainSpec, Rate, Vif, device_from_sxp};
 use rexen_config::sxp::Sexp;
 use serde_json::{Value, json};
 
@@ -10,6 +10,7 @@ use super::params::Params;
 use super::render;
 use super::reply::Reply;
 use crate::blueprint::{Device, DeviceId};
+use crate::devices;
 use crate::error::{Error, Kind, Result};
 use crate::events::Event;
 use crate::node::{Command, Node, View};
@@ -51,7 +52,9 @@ pub const DOMAIN: &[Op] = ops! {
     "trigger" "Sends nmi, reset, init, s3resume, power or sleep." ["trigger" "string" true, "vcpu" "integer" false]
     "device_create" "Gives a domain a device, (vbd ...) or (vif ...)." ["config" "string" true]
     "device_destroy" "Takes a device; force does not ask the guest." ["type" "string" true, "idx" "string" true, "force" "boolean" false]
-    "device_configure" "Changes bridge, script or ip of an interface." ["config" "string" true, "idx" "string" true]
+    "device_configure" "Changes bridge, script, ip or rate of an interface." ["config" "string" true, "idx" "string" true]
+    "device_refresh" "Looks at a disk's size again; the guest hears of it with its next request." ["type" "string" true, "idx" "string" true]
+    "vif_credit_limit" "Limits what an interface may send to so many bytes in each period of so many microseconds." ["vif" "string" true, "credit" "integer" true, "period" "integer" true]
     "save" "Not offered yet." ["file" "string" true]
     "migrate" "Not offered yet." ["destination" "string" true, "live" "integer" false, "resource" "integer" false]
 };
@@ -157,6 +160,8 @@ pub fn domain(node: &Arc<Node>, wanted: &str, op: &str, params: &Params) -> Resu
             })
         }
         "device_configure" => device_configure(node, wanted, &view, params),
+        "device_refresh" => device_refresh(node, &view, params),
+        "vif_credit_limit" => vif_credit_limit(node, wanted, &view, params),
         "save" | "migrate" => Err(not_yet(NOT_YET)),
         "suspend" | "configure" => Err(not_yet(NOT_YET)),
         "cpu_bvt_set" | "cpu_atropos_set" => Err(no_such_scheduler(node, op)),
@@ -203,6 +208,27 @@ fn device_configure(node: &Arc<Node>, wanted: &str, view: &View, params: &Params
         return Err(Error::invalid("only a vif can be configured at run time"));
     };
     let id = find_device(view, "vif", params.text("idx")?)?.id();
+    let made = node.order(wanted, Command::Configure { id, to })?;
+    let made = made.ok_or_else(|| Error::failed("no device was changed"))?;
+    device_reply(node, wanted, &made)
+}
+
+fn device_refresh(node: &Node, view: &View, params: &Params) -> Result<Reply> {
+    let device = find_device(view, params.text("type")?, params.text("idx")?)?;
+    let (Device::Vbd(vbd), Some(status)) = (device, &view.status) else {
+        return Err(Error::invalid("only a vbd can be refreshed"));
+    };
+    devices::refresh(&*node.site.world.host, vbd, &status.record.facts)?;
+    Ok(Reply::zero())
+}
+
+fn vif_credit_limit(node: &Arc<Node>, wanted: &str, view: &View, params: &Params) -> Result<Reply> {
+    let id = find_device(view, "vif", params.text("vif")?)?.id();
+    let (credit, period): (u64, u32) = (params.number("credit")?, params.number("period")?);
+    let to = Vif {
+        rate: Some(Rate::of(credit, period).map_err(|e| Error::invalid(e.to_string()))?),
+        ..Vif::default()
+    };
     let made = node.order(wanted, Command::Configure { id, to })?;
     let made = made.ok_or_else(|| Error::failed("no device was changed"))?;
     device_reply(node, wanted, &made)
@@ -294,7 +320,14 @@ fn direct(node: &Node, view: &View, op: &str, params: &Params) -> Result<Reply> 
                 None | Some("all") => 0..count,
                 Some(_) => {
                     let vcpu: u32 = params.number("vcpu")?;
-                    vcpu..vcpu.saturating_add(1)
+                    if vcpu >= count {
+                        let last = count.saturating_sub(1);
+                        return Err(Error::invalid(format!(
+                            "vcpu {vcpu}: {} has vcpus 0 to {last}",
+                            view.name
+                        )));
+                    }
+                    vcpu..vcpu + 1
                 }
             };
             let given = |key| Ok::<_, Error>(params.maybe(key)?.filter(|cpus| *cpus != "-"));

@@ -286,7 +286,7 @@ async fn every_operation_of_the_table_is_known_and_works_on_a_running_domain() {
         "reason": "sysrq", "key": 104, "name": "b", "cpu": 1, "cpus": "0-1", "count": 1, "target": 32, "memory": 128,
         "weight": 512, "trigger": "nmi", "config": "(vif (mac aa:00:00:00:00:77))", "type": "vif", "idx": "aa:00:00:00:00:77", "force": true,
         "mcuadv": 1, "warpback": 0, "warpvalue": 0, "warpl": 0, "warpu": 0, "period": 1, "slice": 1, "latency": 1,
-        "xtratime": 1, "file": "/x", "destination": "h",
+        "xtratime": 1, "file": "/x", "destination": "h", "vif": "0", "credit": 1,
     });
     let order = [
         "pause",
@@ -312,10 +312,11 @@ async fn every_operation_of_the_table_is_known_and_works_on_a_running_domain() {
         let known = ops::DOMAIN.iter().find(|known| known.name == op).unwrap();
         let mut body = serde_json::Map::from_iter([("op".to_owned(), op.into())]);
         for (param, _, _) in known.params {
-            let value = if op == "destroy" && *param == "reason" {
-                "halt".into()
-            } else {
-                given[*param].clone()
+            let value = match (op, *param) {
+                ("destroy", "reason") => "halt".into(),
+                ("device_refresh", "type") => "vbd".into(),
+                ("device_refresh", "idx") => "sda1".into(),
+                _ => given[*param].clone(),
             };
             if !value.is_null() {
                 body.insert((*param).to_owned(), value);

@@ -74,13 +74,17 @@ impl Inner {
                     "0",
                     "backend",
                     kind @ ("vbd" | "vif"),
-                    _,
+                    domid,
                     _,
                     "state",
                 ],
                 "1",
             ) if !self.missing_drivers.contains(*kind) => {
                 self.store.insert(path.to_owned(), "2".into());
+                // A disk is there at once, an interface when its script is through.
+                if let Ok(domid) = domid.parse() {
+                    self.run(domid);
+                }
             }
             // A guest that runs gives a device back; the driver closes.
             (

@@ -82,8 +82,23 @@ impl Fake {
 
     /// Runs `NAME ARG...`, as typed: words between blanks, `'` around words with blanks.
     pub fn run(&self, line: &str) -> Said {
+        self.type_into(line, "")
+    }
+
+    /// The same, with something typed into it, after which its input ends.
+    pub fn type_into(&self, line: &str, keys: &str) -> Said {
         let words = words(line);
-        let output = self.command(&words[0]).args(&words[1..]).output().unwrap();
+        let mut child = self
+            .command(&words[0])
+            .args(&words[1..])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It may have ended without reading.
+        let _ = child.stdin.take().unwrap().write_all(keys.as_bytes());
+        let output = child.wait_with_output().unwrap();
         Said {
             status: output.status.code().unwrap(),
             out: String::from_utf8(output.stdout).unwrap(),

@@ -1,86 +1,14 @@
 //! xm and our xend on a simulated host: the two agree on the API, from `create` to the end of a domain.
 
-use std::io::Write;
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::fake::{Fake, Said, read_until};
-
-/// A simulated host, which ends with this process; `fake` only runs the commands.
-struct Host {
-    fake: Fake,
-    socket: String,
-}
-
-impl Host {
-    fn start() -> Self {
-        let fake = Fake::new();
-        let socket = fake.file("started", "");
-        let socket = socket.replace("started", "xend.sock");
-        let at = socket.clone();
-        std::thread::spawn(move || {
-            let ended = rexen_xend::daemon::simulate(Some(at));
-            panic!("xend ended: {ended:?}");
-        });
-        let until = Instant::now() + Duration::from_secs(60);
-        while std::os::unix::net::UnixStream::connect(&socket).is_err() {
-            assert!(Instant::now() < until, "xend does not start");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Self { fake, socket }
-    }
-
-    /// Runs a command that must succeed, and returns what it printed.
-    fn out(&self, line: &str) -> String {
-        let said = self.run(line);
-        assert_eq!((said.status, said.err.as_str()), (0, ""), "{line}");
-        said.out
-    }
-
-    fn err(&self, line: &str) -> String {
-        let said = self.run(line);
-        assert_eq!((said.status, said.out.as_str()), (1, ""), "{line}");
-        said.err
-    }
-
-    fn run(&self, line: &str) -> Said {
-        let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
-        self.fake
-            .run(&format!("{name} --xend {} {rest}", self.socket))
-    }
-
-    fn json(&self, line: &str) -> Value {
-        serde_json::from_str(&self.out(&format!("{line} --json"))).unwrap()
-    }
-
-    /// A guest's configuration, with a console port that nobody uses.
-    fn guest(&self, name: &str, more: &str) -> String {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        let disk = self.fake.file(&format!("{name}.img"), "disk");
-        let text = format!(
-            "name = '{name}'\nkernel = '/boot/vmlinuz'\nmemory = 64\nconsole = {port}\n\
-             disk = ['file:{disk},xvda,w']\nvif = ['mac=aa:00:00:00:00:11, bridge=xen-br0']\n{more}\n"
-        );
-        self.fake.file(name, &text)
-    }
-
-    /// Waits until a command prints something.
-    fn wait(&self, line: &str, part: &str) {
-        let until = Instant::now() + Duration::from_secs(60);
-        loop {
-            let out = self.run(line).out;
-            if out.contains(part) {
-                return;
-            }
-            assert!(Instant::now() < until, "{line}: no {part} in {out}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
+use crate::fake::read_until;
+use crate::host::Host;
 
 #[test]
 fn a_domain_lives_from_create_to_shutdown() {
@@ -240,4 +168,39 @@ fn a_plan_creates_nothing_and_2_0s_functions_are_there() {
             "{line}: {err}"
         );
     }
+}
+
+#[test]
+fn events_are_followed_while_they_happen() {
+    let host = Host::start();
+    let web = host.guest("web", "");
+    host.out(&format!("xm create -q {web}"));
+    let mut child = host
+        .fake
+        .command("xm")
+        .args(["-x", &host.socket, "events"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let (heard, told) = mpsc::channel();
+    std::thread::spawn(move || heard.send(lines.next()));
+    // It hears what happens from when it is there.
+    let line = loop {
+        host.out("xm pause web");
+        host.out("xm unpause web");
+        match told.recv_timeout(Duration::from_millis(100)) {
+            Err(RecvTimeoutError::Timeout) => {}
+            line => break line.unwrap().unwrap().unwrap(),
+        }
+    };
+    let (name, data) = line.split_once(' ').unwrap();
+    assert!(
+        ["xend.domain.pause", "xend.domain.unpause"].contains(&name),
+        "{line}"
+    );
+    let data: Value = serde_json::from_str(data).unwrap();
+    assert_eq!(data[0], "web", "{line}");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
