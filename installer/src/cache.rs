@@ -269,12 +269,19 @@ pub fn sha256(bytes: &[u8]) -> String {
 /// # Errors
 /// The file cannot be read.
 pub fn sha256_file(path: &Path) -> Result<String> {
-    use std::io::Read;
-    let mut file = fs::File::open(path).map_err(Error::io("read", path))?;
+    let file = fs::File::open(path);
+    file.and_then(sha256_of).map_err(Error::io("read", path))
+}
+
+/// The SHA-256 of all that can be read, in hex.
+///
+/// # Errors
+/// It cannot be read.
+pub fn sha256_of(mut source: impl std::io::Read) -> std::io::Result<String> {
     let mut sum = Sha256::new();
     let mut part = vec![0; 1 << 16];
     loop {
-        match file.read(&mut part).map_err(Error::io("read", path))? {
+        match source.read(&mut part)? {
             0 => return Ok(hex(&sum.finalize())),
             length => sum.update(&part[..length]),
         }

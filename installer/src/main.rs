@@ -82,10 +82,10 @@ enum Command {
         #[command(flatten)]
         consent: ConsentArg,
     },
-    /// Check an install tree against its manifest: one line for each entry that is missing, changed or extra
+    /// Check an install tree or a tarball against its manifest: one line for each entry that is missing, changed or extra
     Verify {
-        /// The tree [default: dist/install]
-        dir: Option<PathBuf>,
+        /// The tree, or rexen-VERSION.tar.gz [default: dist/install]
+        place: Option<PathBuf>,
     },
     /// Boot in QEMU: domain 0's shell on a terminal, else the check
     #[command(after_help = BOOT_EXAMPLES)]
@@ -324,7 +324,7 @@ fn run(command: &Command) -> rexen::Result<()> {
             };
             build_distribution(*what, out.as_deref(), &options)
         }
-        Command::Verify { dir } => dist::verify(&tree_in(dir.as_deref())?),
+        Command::Verify { place } => dist::verify(&tree_in(place.as_deref())?),
         Command::Build {
             what,
             only,

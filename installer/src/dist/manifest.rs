@@ -98,9 +98,7 @@ impl Manifest {
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join(MANIFEST);
         let bytes = fs::read(&path).map_err(|e| Error::io("read", &path)(e).remedy(REMEDY))?;
-        let text = String::from_utf8(bytes).map_err(|_| damaged("it is not text"));
-        text.and_then(|text| Self::parse(&text))
-            .map_err(|e| e.in_file(&path).remedy(REMEDY))
+        Self::parse(&bytes).map_err(|e| e.in_file(&path).remedy(REMEDY))
     }
 
     /// The manifest as it is written.
@@ -150,7 +148,12 @@ impl Manifest {
         document
     }
 
-    fn parse(text: &str) -> Result<Self> {
+    /// Reads a manifest's text.
+    ///
+    /// # Errors
+    /// It is damaged, or of another format.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        let text = str::from_utf8(bytes).map_err(|_| damaged("it is not text"))?;
         let (body, seal) = text
             .rsplit_once(&format!("\n{SEAL}"))
             .ok_or_else(|| damaged("its last line, the hash of the others, is not there"))?;

@@ -1,17 +1,22 @@
-//! Packs a tree as `rexen-VERSION.tar.gz`: sorted, everything root's, one time for all.
+//! Packs a tree as `rexen-VERSION.tar.gz`: sorted, everything root's, one time for all; and reads one, to be verified.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use flate2::{Compression, GzBuilder};
-use tar::{Builder, EntryType, Header};
+use tar::{Archive, Builder, EntryType, Header};
 
 use super::facts::NAME;
-use super::scan::{Entry, scan};
+use super::scan::{Entries, Entry, scan};
 use super::{MANIFEST, Manifest, verify};
+use crate::cache::sha256_of;
 use crate::error::{Error, Result};
+
+/// The tree's folder within the tarball's own.
+const TREE: &str = "install";
 
 /// Packs the tree in `tree` into a file in `folder`, where it appears once it is whole. In the tarball the tree is
 /// `rexen-VERSION/install`.
@@ -51,6 +56,68 @@ pub fn pack(tree: &Path, folder: &Path) -> Result<PathBuf> {
     Ok(done)
 }
 
+/// Reads what a tarball holds: the tree's manifest, and every entry as it would be unpacked. What is beside the tree is
+/// under `../`.
+///
+/// # Errors
+/// It cannot be read, or has no manifest, or a damaged one.
+pub fn read(path: &Path) -> Result<(Manifest, Entries)> {
+    let mut manifest = None;
+    let mut entries = Entries::new();
+    let file = fs::File::open(path).map_err(Error::io("read", path))?;
+    let mut tarball = Archive::new(GzDecoder::new(io::BufReader::new(file)));
+    let unreadable = |e| Error::io("read", path)(e).remedy("get or make the tarball again");
+    for entry in tarball.entries().map_err(unreadable)? {
+        let mut entry = entry.map_err(unreadable)?;
+        let Some(name) = name_in_tree(&entry.path().map_err(unreadable)?) else {
+            continue;
+        };
+        if name == MANIFEST {
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes).map_err(unreadable)?;
+            manifest = Some(
+                Manifest::parse(&bytes)
+                    .map_err(|e| e.in_file(path).remedy("get or make the tarball again"))?,
+            );
+        } else {
+            entries.insert(name, as_entry(&mut entry).map_err(unreadable)?);
+        }
+    }
+    let none = || Error::new(format!("{} holds no {MANIFEST}", path.display()));
+    Ok((manifest.ok_or_else(none)?, entries))
+}
+
+/// From `rexen-VERSION/install/PATH` to `PATH`; nothing for the two folders themselves.
+fn name_in_tree(path: &Path) -> Option<String> {
+    let below = path.components().skip(1).collect::<PathBuf>();
+    let name = match below.strip_prefix(TREE) {
+        Ok(name) => name.to_owned(),
+        Err(_) if below.as_os_str().is_empty() => below,
+        Err(_) => Path::new("..").join(below),
+    };
+    let name = name.to_string_lossy().into_owned();
+    (!name.is_empty()).then_some(name)
+}
+
+fn as_entry(found: &mut tar::Entry<impl Read>) -> io::Result<Entry> {
+    let header = found.header();
+    let (kind, mode, size) = (header.entry_type(), header.mode()?, found.size());
+    Ok(match kind {
+        EntryType::Directory => Entry::Folder { mode },
+        EntryType::Regular => Entry::File {
+            mode,
+            size,
+            sha256: sha256_of(found)?,
+        },
+        EntryType::Symlink => {
+            let target = found.link_name()?.unwrap_or_default();
+            let target = target.to_string_lossy().into_owned();
+            Entry::Link { target }
+        }
+        _ => Entry::Special,
+    })
+}
+
 type Tarball = Builder<GzEncoder<io::BufWriter<fs::File>>>;
 
 fn write(path: &Path, fill: impl FnOnce(&mut Tarball) -> io::Result<()>) -> io::Result<()> {
@@ -73,7 +140,7 @@ fn append(
     path: &str,
     entry: &Entry,
 ) -> io::Result<()> {
-    let to = Path::new(name).join("install").join(path);
+    let to = Path::new(name).join(TREE).join(path);
     let mut header = Header::new_gnu();
     header.set_uid(0);
     header.set_gid(0);

@@ -411,9 +411,10 @@ fn the_tarball_holds_the_tree_as_roots() {
     workshop.lay_out("tree").unwrap();
     let packed = tarball::pack(&workshop.path("tree"), &workshop.dir).unwrap();
     assert_eq!(workshop.names(), ["rexen-9.8.7.tar.gz", "tree"]);
+    verify(&packed).unwrap();
     let out = workshop.path("out");
     fs::create_dir(&out).unwrap();
-    let file = flate2::read::GzDecoder::new(fs::File::open(packed).unwrap());
+    let file = flate2::read::GzDecoder::new(fs::File::open(&packed).unwrap());
     let mut tarball = tar::Archive::new(file);
     tarball.set_preserve_permissions(true);
     for entry in tarball.entries().unwrap() {
@@ -424,6 +425,15 @@ fn the_tarball_holds_the_tree_as_roots() {
         assert!(entry.unpack_in(&out).unwrap());
     }
     verify(&out.join("rexen-9.8.7/install")).unwrap();
+
+    let whole = fs::read(&packed).unwrap();
+    fs::write(&packed, &whole[..whole.len() / 2]).unwrap();
+    let cut = verify(&packed).unwrap_err();
+    assert!(cut.what.starts_with("cannot read"), "{cut}");
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    fs::write(&packed, flipped).unwrap();
+    assert!(verify(&packed).is_err());
 }
 
 #[test]

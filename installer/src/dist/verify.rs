@@ -1,10 +1,10 @@
-//! Checks a tree against its manifest.
+//! Checks a tree, or the one in a tarball, against its manifest.
 
 use std::fmt;
 use std::path::Path;
 
 use super::scan::{Entries, Entry, scan};
-use super::{MANIFEST, Manifest};
+use super::{MANIFEST, Manifest, tarball};
 use crate::error::{Error, Result};
 use crate::ui;
 
@@ -29,19 +29,22 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Checks the tree in `dir`, and prints a line for each entry that is missing, changed or extra.
+/// Checks the tree in the folder or tarball `place`, and prints a line for each entry that is missing, changed or extra.
 ///
 /// # Errors
 /// There is one; or the manifest is not there or is damaged; or something cannot be read.
-pub fn verify(dir: &Path) -> Result<()> {
-    let manifest = Manifest::read(dir)?;
-    let mut found = scan(dir)?;
+pub fn verify(place: &Path) -> Result<()> {
+    let (manifest, mut found) = if place.is_file() {
+        tarball::read(place)?
+    } else {
+        (Manifest::read(place)?, scan(place)?)
+    };
     found.remove(MANIFEST);
     let differences = compare(&manifest.entries, &found);
     for difference in &differences {
         ui::result(&difference.to_string());
     }
-    let shown = dir.display();
+    let shown = place.display();
     let entries = manifest.entries.len();
     if !differences.is_empty() {
         let count = differences.len();
