@@ -1,5 +1,8 @@
 //! What the tests of whole configurations share.
 
+#[allow(dead_code, reason = "not every test is about faults")]
+pub mod faults;
+
 use rexen_config::create::{ConfigError, Source, Style, load};
 use rexen_config::script::{Host, Ipv4Config};
 use rexen_config::spec::DomainSpec;

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::fake::{Fake, domains, refuse};
+use crate::host::Host;
 
 const SXP: &str = "(vm (name web) (memory 64) (image (linux (kernel /boot/vmlinuz))))";
 
@@ -270,4 +271,84 @@ fn everything_may_be_on_the_command_line() {
         out.contains("(name a)") && out.contains("(memory 32)"),
         "{out}"
     );
+}
+
+#[path = "../../../config/tests/common/faults.rs"]
+mod faults;
+
+/// The faults that config's own tests know, each typed at a machine where a guest runs.
+#[test]
+fn no_fault_in_a_configuration_creates_anything() {
+    let host = Host::start();
+    host.out(&format!("xm create -q {}", host.guest("web", "")));
+    let before = host.out("xm call domains");
+    assert_eq!(before, "(Domain-0 web)\n");
+    assert!(faults::CASES.len() >= 50);
+    for (text, word, place, message, hint) in faults::CASES {
+        host.fake.file("f", &format!("{}{text}\n", faults::OK));
+        let word = if word.is_empty() {
+            word.to_string()
+        } else {
+            format!("'{word}'")
+        };
+        let err = host.err(&format!("xm create -q f {word}"));
+        assert!(
+            err.starts_with(&format!("Error: {place}: ")),
+            "{text}{word}: {err}"
+        );
+        let hint = if *hint == "-" { "" } else { hint };
+        assert!(
+            err.contains(message) && err.contains(hint),
+            "{text}{word}: {err}"
+        );
+        assert_eq!(host.out("xm call domains"), before, "{text}{word}");
+    }
+}
+
+/// What only xend can see: each is refused, with the reason, and nothing is left of it.
+#[test]
+fn what_the_machine_cannot_give_creates_nothing() {
+    let host = Host::start();
+    host.out(&format!("xm create -q {}", host.guest("web", "")));
+    let image = host.fake.file("web.img", "disk");
+    let before = host.out("xm list -l") + &host.out("xm info");
+    for (text, message) in [
+        ("name = 'web'".to_owned(), "vm name clash: web"),
+        (
+            "memory = 9999".to_owned(),
+            "needs 9999 MiB of memory, 3520 MiB are free",
+        ),
+        ("kernel = '/missing'".to_owned(), "/missing: no such file"),
+        ("ramdisk = '/missing'".to_owned(), "/missing: no such file"),
+        (
+            format!("disk = ['file:{image},xvda,w']"),
+            "is in writable use by domain 1",
+        ),
+        (
+            "disk = ['phy:mounted-ro,xvda,w']".to_owned(),
+            "read-only use",
+        ),
+        ("disk = ['phy:missing,xvda,w']".to_owned(), "no such device"),
+        ("disk = ['phy:vg/a,xvda,w,nobody']".to_owned(), "nobody"),
+        ("disk = ['frob:a,xvda,w']".to_owned(), "frob"),
+        ("vif = ['backend=nobody']".to_owned(), "nobody"),
+        (
+            "pci = ['00:1d.7']".to_owned(),
+            "pci devices are not offered yet",
+        ),
+    ] {
+        host.fake.file("f", &format!("{}{text}\n", faults::OK));
+        let err = host.err("xm create -q f");
+        assert!(
+            err.starts_with("Error: ") && err.contains(message),
+            "{text}: {err}"
+        );
+        // What goes on while one looks is when, and how long.
+        let after = host.out("xm list -l") + &host.out("xm info");
+        let facts = |text: &str| -> Vec<String> {
+            let lines = text.lines().filter(|line| !line.contains("_time "));
+            lines.map(str::to_owned).collect()
+        };
+        assert_eq!(facts(&after), facts(&before), "{text}");
+    }
 }
