@@ -46,6 +46,7 @@ pub const LAYOUTS: &[&[plain::Layout]] = &[
     version::LAYOUTS,
     xen::LAYOUTS,
     io::console::LAYOUTS,
+    io::xs_wire::LAYOUTS,
 ];
 
 /// Every constant of this crate that a header has, by module.
@@ -67,4 +68,6 @@ pub const CONSTANTS: &[&[plain::Constant]] = &[
     vcpu::CONSTANTS,
     version::CONSTANTS,
     xen::CONSTANTS,
+    io::xenbus::CONSTANTS,
+    io::xs_wire::CONSTANTS,
 ];

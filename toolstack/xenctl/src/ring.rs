@@ -6,7 +6,12 @@
 //! costs that guest its connection, nothing else.
 
 use std::fmt;
+use std::mem::offset_of;
 use std::sync::Arc;
+
+use rexen_abi::Plain;
+use rexen_abi::io::console::XenconsInterface;
+use rexen_abi::io::xs_wire::XenstoreDomainInterface;
 
 use crate::sys::shared::SharedPages;
 
@@ -43,19 +48,32 @@ pub struct ByteRing {
     prod: usize,
 }
 
+/// The ring that has its bytes and its indices in these fields of the page's structure.
+macro_rules! byte_ring {
+    ($page:expr, $interface:ty, $data:ident, $cons:ident, $prod:ident) => {
+        ByteRing::new(
+            $page,
+            offset_of!($interface, $data),
+            const { <$interface>::ZERO.$data.len() as u32 },
+            offset_of!($interface, $cons),
+            offset_of!($interface, $prod),
+        )
+    };
+}
+
 /// Of a xenstore page: requests, which the daemon reads, and responses, which it writes.
 pub fn store_rings(page: &Arc<SharedPages>) -> (ByteRing, ByteRing) {
     (
-        ByteRing::new(page, 0, 1024, 2048, 2052),
-        ByteRing::new(page, 1024, 1024, 2056, 2060),
+        byte_ring!(page, XenstoreDomainInterface, req, req_cons, req_prod),
+        byte_ring!(page, XenstoreDomainInterface, rsp, rsp_cons, rsp_prod),
     )
 }
 
 /// Of a console page: what the guest prints, which the daemon reads, and what is typed, which it writes.
 pub fn console_rings(page: &Arc<SharedPages>) -> (ByteRing, ByteRing) {
     (
-        ByteRing::new(page, 1024, 2048, 3080, 3084),
-        ByteRing::new(page, 0, 1024, 3072, 3076),
+        byte_ring!(page, XenconsInterface, output, out_cons, out_prod),
+        byte_ring!(page, XenconsInterface, input, in_cons, in_prod),
     )
 }
 

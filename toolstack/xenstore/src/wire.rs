@@ -5,63 +5,66 @@
 
 use std::fmt;
 
+use rexen_abi::Plain;
+use rexen_abi::io::xs_wire::*;
+
 /// Most payload bytes of one message, either way.
-pub const PAYLOAD_MAX: usize = 4096;
+pub const PAYLOAD_MAX: usize = XENSTORE_PAYLOAD_MAX;
 /// Bytes of a message header.
-pub const HEADER_LEN: usize = 16;
+pub const HEADER_LEN: usize = XsdSockmsg::SIZE;
 /// Longest absolute path, in bytes.
-pub const ABS_PATH_MAX: usize = 3072;
+pub const ABS_PATH_MAX: usize = XENSTORE_ABS_PATH_MAX;
 /// Longest relative path, in bytes.
-pub const REL_PATH_MAX: usize = 2048;
+pub const REL_PATH_MAX: usize = XENSTORE_REL_PATH_MAX;
 
 /// Message types (`enum xsd_sockmsg_type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u32)]
 pub enum Op {
     /// Talks to the daemon itself.
-    Control = 0,
+    Control = XS_CONTROL,
     /// Names of a node's children.
-    Directory = 1,
+    Directory = XS_DIRECTORY,
     /// A node's value.
-    Read = 2,
+    Read = XS_READ,
     /// A node's permissions.
-    GetPerms = 3,
+    GetPerms = XS_GET_PERMS,
     /// Registers a watch.
-    Watch = 4,
+    Watch = XS_WATCH,
     /// Removes a watch.
-    Unwatch = 5,
+    Unwatch = XS_UNWATCH,
     /// Opens a transaction.
-    TransactionStart = 6,
+    TransactionStart = XS_TRANSACTION_START,
     /// Commits or discards a transaction.
-    TransactionEnd = 7,
+    TransactionEnd = XS_TRANSACTION_END,
     /// Connects a domain's ring.
-    Introduce = 8,
+    Introduce = XS_INTRODUCE,
     /// Disconnects a domain's ring.
-    Release = 9,
+    Release = XS_RELEASE,
     /// A domain's home path.
-    GetDomainPath = 10,
+    GetDomainPath = XS_GET_DOMAIN_PATH,
     /// Writes a node's value.
-    Write = 11,
+    Write = XS_WRITE,
     /// Makes a node.
-    Mkdir = 12,
+    Mkdir = XS_MKDIR,
     /// Removes a node and what is below it.
-    Rm = 13,
+    Rm = XS_RM,
     /// Sets a node's permissions.
-    SetPerms = 14,
+    SetPerms = XS_SET_PERMS,
     /// A watch fired (from the server only).
-    WatchEvent = 15,
+    WatchEvent = XS_WATCH_EVENT,
     /// A request failed (from the server only).
-    Error = 16,
+    Error = XS_ERROR,
     /// Whether a domain's ring is connected.
-    IsDomainIntroduced = 17,
+    IsDomainIntroduced = XS_IS_DOMAIN_INTRODUCED,
     /// A domain that was shut down runs again.
-    Resume = 18,
+    Resume = XS_RESUME,
     /// One domain may act for another.
-    SetTarget = 19,
+    SetTarget = XS_SET_TARGET,
     /// Drops the caller's watches and transactions.
-    ResetWatches = 21,
+    ResetWatches = XS_RESET_WATCHES,
     /// Part of a long list of children.
-    DirectoryPart = 22,
+    DirectoryPart = XS_DIRECTORY_PART,
 }
 
 impl Op {

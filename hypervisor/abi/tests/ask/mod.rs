@@ -39,6 +39,8 @@ pub const DEBIAN: Witness = Witness {
         "features.h",
         "grant_table.h",
         "io/console.h",
+        "io/xenbus.h",
+        "io/xs_wire.h",
         "memory.h",
         "nmi.h",
         "physdev.h",

@@ -4,33 +4,36 @@
 //! once, but given up ([`Ring::publish`]) only after the journal holds what they did; so a daemon that dies in between
 //! finds them again. The guest may write anything at any time: the worst that comes of it is [`Fault`].
 
+use std::mem::offset_of;
 use std::sync::Arc;
 
+use rexen_abi::io::xs_wire::*;
 use rexen_xenctl::{EvtchnPort, SharedPages};
 
-const SIZE: u32 = 1024;
-const REQUESTS: usize = 0;
-const RESPONSES: usize = 1024;
-const REQ_CONS: usize = 2048;
-const REQ_PROD: usize = 2052;
-const RSP_CONS: usize = 2056;
-const RSP_PROD: usize = 2060;
-const FEATURES: usize = 2064;
-const CONNECTION: usize = 2068;
-const ERROR: usize = 2072;
+const SIZE: u32 = XENSTORE_RING_SIZE as u32;
+const REQUESTS: usize = offset_of!(XenstoreDomainInterface, req);
+const RESPONSES: usize = offset_of!(XenstoreDomainInterface, rsp);
+const REQ_CONS: usize = offset_of!(XenstoreDomainInterface, req_cons);
+const REQ_PROD: usize = offset_of!(XenstoreDomainInterface, req_prod);
+const RSP_CONS: usize = offset_of!(XenstoreDomainInterface, rsp_cons);
+const RSP_PROD: usize = offset_of!(XenstoreDomainInterface, rsp_prod);
+const FEATURES: usize = offset_of!(XenstoreDomainInterface, server_features);
+const CONNECTION: usize = offset_of!(XenstoreDomainInterface, connection);
+const ERROR: usize = offset_of!(XenstoreDomainInterface, error);
 
-/// Reconnection, the error field, and watches with a depth.
-const OUR_FEATURES: u32 = 1 | 2 | 4;
-const RECONNECT: u32 = 1;
+/// Watches with a depth: younger than the header of 4.17.
+const FEATURE_WATCH_DEPTH: u32 = 4;
+const OUR_FEATURES: u32 =
+    XENSTORE_SERVER_FEATURE_RECONNECTION | XENSTORE_SERVER_FEATURE_ERROR | FEATURE_WATCH_DEPTH;
 
 /// Why a ring is not served any more; the number is what the guest reads in its page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Fault {
     /// An index that cannot be.
-    Index = 2,
+    Index = XENSTORE_ERROR_RINGIDX,
     /// A message over the limit.
-    Protocol = 3,
+    Protocol = XENSTORE_ERROR_PROTO,
 }
 
 /// The ring of one domain.
@@ -83,7 +86,7 @@ impl Ring {
 
     /// Whether the guest asks for a restart.
     pub fn wants_restart(&self) -> bool {
-        self.page.load_u32(CONNECTION) == RECONNECT
+        self.page.load_u32(CONNECTION) == XENSTORE_RECONNECT
     }
 
     /// Starts over with empty rings; the guest sees it at [`Ring::publish`].
