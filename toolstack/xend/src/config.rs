@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
+use std::net::IpAddr;
 use std::path::Path;
 
 use rexen_config::sxp::{Reader, Sexp};
@@ -193,7 +194,7 @@ impl Config {
             "vif-antispoof" => self.vif_antispoof = matches!(value, "yes" | "1" | "on"),
             "dbroot" => self.dbroot = some.ok_or("dbroot needs a folder")?,
             "console-logs" => self.console_logs = some.ok_or("console-logs needs a folder")?,
-            "console-address" => self.console_address = some.filter(|address| address != "none"),
+            "console-address" => self.console_address = console_address(value)?,
             "scripts" => self.scripts = some.ok_or("scripts needs a folder")?,
             "logfile" => self.logfile = some.ok_or("logfile needs a path")?,
             "loglevel" => {
@@ -224,6 +225,21 @@ impl Config {
             .join(name)
             .to_string_lossy()
             .into_owned()
+    }
+}
+
+/// Whoever reaches a console's port types on the console, so nobody beyond this host may.
+fn console_address(value: &str) -> Result<Option<String>, String> {
+    let is_loopback = value
+        .parse::<IpAddr>()
+        .map_or(value == "localhost", |address| address.is_loopback());
+    match value {
+        "" | "none" => Ok(None),
+        _ if is_loopback => Ok(Some(value.to_owned())),
+        _ => Err(format!(
+            "console-address {value}: consoles ask nobody who they are, so only loopback addresses (127.0.0.1) or none \
+             will do; from afar use ssh and `xm console`, or the API"
+        )),
     }
 }
 
@@ -324,6 +340,7 @@ mod tests {
             of("\n(logfile /x")
         );
         assert!(of("(loglevel LOUD)").contains("expected DEBUG"));
+        assert!(of("(console-address 0.0.0.0)").contains("only loopback addresses"));
         assert!(of("(vif-script a b)").contains("more than one value"));
     }
 }

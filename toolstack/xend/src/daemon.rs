@@ -168,7 +168,7 @@ fn lock(config: &Config) -> Result<File, String> {
     }
 }
 
-/// Is xend on a simulated host.
+/// Is xend on a simulated host; a configuration file counts only if XEND_CONFIG names it.
 ///
 /// # Errors
 /// The socket cannot be served.
@@ -177,10 +177,14 @@ pub fn simulate(socket: Option<String>) -> Done {
         .unwrap_or_else(|_| std::env::temp_dir().to_string_lossy().into_owned());
     let logs = format!("{folder}/xend-sim-{}", std::process::id());
     let socket = socket.unwrap_or_else(|| format!("{folder}/xend-sim.sock"));
+    let configured = match std::env::var("XEND_CONFIG") {
+        Ok(path) => Config::load(&path)?,
+        Err(_) => Config::default(),
+    };
     let config = Config {
         socket: socket.clone(),
         console_logs: logs.clone(),
-        ..Config::default()
+        ..configured
     };
     let log = Log::to_stderr(Level::Info);
     let ready = || eprintln!("xend: simulated host; try: XEND=unix:{socket} xm list");

@@ -17,6 +17,12 @@ pub enum Kind {
     NotImplemented,
     /// Somebody did not answer in time.
     Timeout,
+    /// The resource is not to be used by this HTTP method.
+    Method,
+    /// The request is larger than any that is right.
+    TooLarge,
+    /// The request did not arrive in time.
+    Slow,
     /// The host, the hypervisor or the store failed.
     Failed,
     /// A test cut this process off: nothing further may happen, not even an undo.

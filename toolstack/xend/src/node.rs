@@ -156,6 +156,11 @@ impl Node {
         self.domains.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many domains have a task here.
+    pub fn tasks(&self) -> usize {
+        self.domains().len()
+    }
+
     fn event(&self, name: &str, value: serde_json::Value) {
         let _ = self.events.send(Event::new(name, value)); // Nobody may be listening.
     }

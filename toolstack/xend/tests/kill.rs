@@ -22,11 +22,14 @@ use rexen_xend::world::Exit;
 const DISK: &str = "(vbd (uname file:/i/more.img) (dev sdb) (mode w))";
 const VIF: &str = "(vif (mac aa:00:00:00:00:13) (bridge xen-br0))";
 
-/// An operation, the machine it begins on, and its plans by name.
+/// Plans by the operations' names.
+type Plans = Vec<(&'static str, Vec<Step>)>;
+
+/// An operation, the machine it begins on, and its plans.
 struct Work {
     make: fn() -> Arc<Machine>,
     run: fn(&Xend) -> Result<()>,
-    plans: fn(&Xend) -> Vec<(&'static str, Vec<Step>)>,
+    plans: fn(&Xend) -> Plans,
     /// How a cut-off run ends.
     end: End,
 }
@@ -60,7 +63,7 @@ fn device_of(xend: &Xend, kind: DeviceKind, devid: u32) -> Device {
 }
 
 /// The plan of an attachment is known when the device has its number: another machine's xend does it.
-fn attaching(text: &str) -> Vec<(&'static str, Vec<Step>)> {
+fn attaching(text: &str) -> Plans {
     let machine = with_guest();
     let xend = start(&machine);
     xend.node.adopt().unwrap();

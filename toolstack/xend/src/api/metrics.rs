@@ -51,6 +51,12 @@ pub fn text(node: &Node) -> Result<String> {
         "Domains, domain 0 among them.",
         one(views.len() as f64),
     );
+    metric(
+        "xend_tasks",
+        "gauge",
+        "Domains that have a task of this xend.",
+        one(node.tasks() as f64),
+    );
     let each = |value: &dyn Fn(&crate::world::DomainInfo) -> f64| -> Vec<(String, f64)> {
         views
             .iter()

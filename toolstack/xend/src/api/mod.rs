@@ -17,8 +17,9 @@ mod stream;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, Method, Response, StatusCode, header};
 use rexen_config::sxp::{MAX_SIZE, Sexp};
@@ -31,6 +32,9 @@ use crate::error::{Error, Kind, Result};
 use crate::node::Node;
 use params::Params;
 use reply::{Form, Reply};
+
+/// How long a request's body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The API of a host.
 #[derive(Clone)]
@@ -94,9 +98,19 @@ impl Api {
             return Err(Error::not_found(format!("no such resource: {path}")));
         }
         let (head, body) = request.into_parts();
-        let body = to_bytes(body, MAX_SIZE)
-            .await
-            .map_err(|_| Error::invalid(format!("the body is longer than {MAX_SIZE} bytes")))?;
+        let too_large = || {
+            let text = format!("the body is longer than {MAX_SIZE} bytes");
+            Error::new(Kind::TooLarge, text)
+        };
+        if body.size_hint().lower() > MAX_SIZE as u64 {
+            return Err(too_large());
+        }
+        let body = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_SIZE)).await;
+        let body = body.map_err(|_| {
+            let waited = BODY_TIMEOUT.as_secs();
+            Error::new(Kind::Slow, format!("the body did not arrive in {waited} s"))
+        })?;
+        let body = body.map_err(|_| too_large())?;
         let content_type = head
             .headers
             .get(header::CONTENT_TYPE)
@@ -167,9 +181,10 @@ impl Api {
             (&Method::DELETE, ["domain" | "domains", name]) => {
                 ops::domain(&self.node, name, "destroy", &asked.params)
             }
-            (method, _) => Err(Error::invalid(format!(
-                "method {method} is not served; use GET or POST"
-            ))),
+            (method, _) => Err(Error::new(
+                Kind::Method,
+                format!("method {method} is not served; use GET or POST"),
+            )),
         }
     }
 

@@ -113,6 +113,9 @@ pub fn status(kind: Kind) -> StatusCode {
         Kind::Forbidden => StatusCode::FORBIDDEN,
         Kind::NotImplemented => StatusCode::NOT_IMPLEMENTED,
         Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        Kind::Method => StatusCode::METHOD_NOT_ALLOWED,
+        Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Kind::Slow => StatusCode::REQUEST_TIMEOUT,
         Kind::Failed | Kind::Killed => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
