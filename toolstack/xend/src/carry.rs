@@ -1,7 +1,10 @@
 //! Carries plans out: the journal before each step, undo when one fails, and the end of what was cut off.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use rexen_config::spec::InitialCpu;
 
 use crate::blueprint::{Blueprint, Device, DeviceId, VifPlan};
 use crate::config::Config;
@@ -176,8 +179,9 @@ impl Site {
             Step::PlaceVcpus => self.place(blueprint, known(facts)?),
             Step::SetShare => self.set_share(blueprint, known(facts)?),
             Step::BuildKernel => {
-                facts.built = hypervisor.build(known(facts)?, blueprint)?;
-                Ok(())
+                let domid = known(facts)?;
+                facts.built = hypervisor.build(domid, blueprint)?;
+                self.set_clock(blueprint, domid)
             }
             Step::WriteDomain => store.apply(&guest_store::domain(blueprint, facts, known(facts)?)),
             Step::EraseDomain => match facts.domid {
@@ -302,8 +306,30 @@ impl Site {
         Ok(())
     }
 
+    fn set_clock(&self, blueprint: &Blueprint, domid: DomId) -> Result<()> {
+        let clock = &blueprint.spec.clock;
+        let zone = match clock.localtime {
+            true => self.world.host.utc_offset()?,
+            false => 0,
+        };
+        match zone + i64::from(clock.offset_s) {
+            0 => Ok(()),
+            seconds => self.world.hypervisor.set_clock(domid, seconds),
+        }
+    }
+
     fn place(&self, blueprint: &Blueprint, domid: DomId) -> Result<()> {
         let cpus = self.world.hypervisor.node()?.cpus.max(1);
+        // 2.0 put the only vcpu there without binding it: it had better run there.
+        let first = match blueprint.spec.cpu {
+            None => None,
+            Some(InitialCpu::Cpu(cpu)) => Some(cpu % cpus),
+            Some(InitialCpu::LeastUsed) => Some(self.least_used(domid, cpus)?),
+        };
+        if let Some(cpu) = first {
+            let hypervisor = &self.world.hypervisor;
+            hypervisor.set_affinity(domid, 0, None, Some(&[cpu]))?;
+        }
         for vcpu in 0..blueprint.spec.max_vcpus() {
             let Some(set) = blueprint.spec.affinity(vcpu) else {
                 continue;
@@ -322,13 +348,31 @@ impl Site {
         Ok(())
     }
 
+    /// The CPU with the fewest vcpus of other domains.
+    fn least_used(&self, domid: DomId, cpus: u32) -> Result<u32> {
+        let mut used: BTreeMap<u32, u32> = (0..cpus).map(|cpu| (cpu, 0)).collect();
+        for domain in self.world.hypervisor.domains()? {
+            for vcpu in (0..domain.vcpus).filter(|_| domain.domid != domid) {
+                // It may have ended since.
+                let vcpu = self.world.hypervisor.vcpu(domain.domid, vcpu);
+                if let Some(vcpu) = vcpu.ok().filter(|vcpu| vcpu.online) {
+                    *used.entry(vcpu.cpu).or_default() += 1;
+                }
+            }
+        }
+        let least = used.into_iter().min_by_key(|(_, vcpus)| *vcpus);
+        Ok(least.map_or(0, |(cpu, _)| cpu))
+    }
+
     fn set_share(&self, blueprint: &Blueprint, domid: DomId) -> Result<()> {
-        // 2.0's BVT weight has 1 for usual; the credit schedulers count from 1 to 65535, with 256 for usual.
-        let Some(weight) = blueprint.spec.cpu_weight.filter(|weight| *weight >= 2.0) else {
+        let Some(weight) = blueprint.spec.cpu_weight else {
             return Ok(());
         };
+        // 2.0 made of a weight 10/weight, so that 10 was the most that had an effect, and 1 usual. The credit schedulers
+        // count from 1 to 65535, with 256 for usual.
+        let usual = if weight > 10.0 { 1.0 } else { 256.0 };
         let mut credit = self.world.hypervisor.credit(domid)?;
-        credit.weight = weight.clamp(1.0, 65535.0) as u16;
+        credit.weight = (weight * usual).clamp(1.0, 65535.0) as u16;
         self.world.hypervisor.set_credit(domid, credit)
     }
 

@@ -86,7 +86,13 @@ pub fn domain(blueprint: &Blueprint, facts: &Facts, domid: DomId) -> Vec<Change>
     write(format!("{home}/device"), String::new());
     write(format!("{home}/control"), String::new());
     console(&home, domid, facts, &mut write);
-    for path in GUESTS_OWN {
+    // A back-end writes into its own folder what its drivers can.
+    let backends = [
+        ("backend/vbd", spec.backends.blkif),
+        ("backend/vif", spec.backends.netif),
+    ];
+    let served = backends.iter().filter(|(_, serves)| *serves);
+    for path in served.map(|(path, _)| *path).chain(GUESTS_OWN) {
         let path = format!("{home}/{path}");
         changes.push(Change::Write(path.clone(), String::new()));
         changes.push(Change::Owner {

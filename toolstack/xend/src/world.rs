@@ -209,6 +209,8 @@ pub trait Hypervisor: Send + Sync {
     fn set_credit(&self, domid: DomId, credit: Credit) -> Result<()>;
     /// Loads kernel and ramdisk, makes memory, event channels, start information, page tables and registers.
     fn build(&self, domid: DomId, blueprint: &Blueprint) -> Result<Built>;
+    /// Sets how many seconds its clock is ahead of UTC.
+    fn set_clock(&self, domid: DomId, seconds: i64) -> Result<()>;
     /// Maps the console ring and binds its port.
     fn console(&self, domid: DomId, built: &Built) -> Result<Box<dyn ConsoleRing>>;
     /// Sends a trigger (nmi, reset, init, s3resume, power, sleep).
@@ -305,6 +307,8 @@ pub trait Host: Send + Sync {
     fn names(&self, folder: &str) -> Result<Vec<String>>;
     /// Seconds since 1970.
     fn now(&self) -> f64;
+    /// How many seconds local time is ahead of UTC at the moment.
+    fn utc_offset(&self) -> Result<i64>;
     /// Random bytes.
     fn random(&self) -> [u8; 16];
 }

@@ -60,13 +60,13 @@ pub const VARIABLES: &[Variable] = &[
         "cpu",
         Int,
         "chosen by xend",
-        "CPU it is placed on at first; -1 for the least used.",
+        "CPU that its first virtual CPU had better run on; -1 for the least used.",
     ),
     xen2(
         "cpu_weight",
         Float,
         "the scheduler's",
-        "Weight against other domains when CPUs are scarce.",
+        "Weight against other domains when CPUs are scarce: up to 10 a multiple of the usual, as in 2.0; above, the scheduler's own number, of which 256 is usual.",
     ),
     xen2(
         "console",
@@ -102,7 +102,7 @@ pub const VARIABLES: &[Variable] = &[
         "pci",
         List,
         "[]",
-        "PCI functions: 'BUS,DEV,FUNC' or '[SEGMENT:]BUS:DEV.FUNC', in hexadecimal.",
+        "PCI functions: 'BUS,DEV,FUNC' or '[SEGMENT:]BUS:DEV.FUNC', in hexadecimal. Not offered yet: xend refuses them.",
     ),
     xen2(
         "vif",

@@ -61,6 +61,18 @@ fn run<S: AsRef<OsStr>>(program: &str, args: &[S], env: &[(String, String)]) -> 
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// Reads `+HHMM`.
+fn seconds_of_zone(text: &str) -> Option<i64> {
+    let (sign, digits) = match text.split_at_checked(1)? {
+        ("+", digits) => (1, digits),
+        ("-", digits) => (-1, digits),
+        _ => return None,
+    };
+    let number: u16 = digits.parse().ok().filter(|_| digits.len() == 4)?;
+    let number = i64::from(number);
+    Some(sign * (number / 100 * 3600 + number % 100 * 60))
+}
+
 impl Host for LinuxHost {
     fn check_file(&self, path: &str) -> Result<()> {
         let metadata = File::open(path)
@@ -223,6 +235,13 @@ impl Host for LinuxHost {
             .map_or(0.0, |since| since.as_secs_f64())
     }
 
+    fn utc_offset(&self) -> Result<i64> {
+        let said = run("date", &["+%z"], &[])?;
+        seconds_of_zone(said.trim()).ok_or_else(|| {
+            Error::failed(format!("date +%z says {}, which is no offset", said.trim()))
+        })
+    }
+
     fn random(&self) -> [u8; 16] {
         let mut bytes = [0; 16];
         let drawn = File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut bytes));
@@ -304,5 +323,15 @@ mod tests {
                 .text
                 .starts_with("/proc/none/script: ")
         );
+    }
+
+    #[test]
+    fn zones_are_hours_and_minutes() {
+        assert_eq!(seconds_of_zone("+0000"), Some(0));
+        assert_eq!(seconds_of_zone("+0545"), Some(20_700));
+        assert_eq!(seconds_of_zone("-0330"), Some(-12_600));
+        for bad in ["", "UTC", "+", "+1", "+01:0", "0100", "+-100"] {
+            assert_eq!(seconds_of_zone(bad), None, "{bad}");
+        }
     }
 }

@@ -245,17 +245,16 @@ impl Hypervisor for XenHypervisor {
         let built = plan
             .carry_out(id(domid), &self.xen, |_| ())
             .map_err(refused)?;
-        if blueprint.spec.clock.offset_s != 0 {
-            self.xen
-                .set_time_offset(id(domid), i64::from(blueprint.spec.clock.offset_s))
-                .map_err(failed)?;
-        }
         Ok(Built {
             store_mfn: built.store_frame.0,
             store_port: built.store_port.0,
             console_mfn: built.console_frame.0,
             console_port: built.console_port.0,
         })
+    }
+
+    fn set_clock(&self, domid: DomId, seconds: i64) -> Result<()> {
+        self.xen.set_time_offset(id(domid), seconds).map_err(failed)
     }
 
     fn console(&self, domid: DomId, built: &Built) -> Result<Box<dyn ConsoleRing>> {

@@ -176,6 +176,11 @@ impl Host for SimHost {
             .map_or(0.0, |since| since.as_secs_f64())
     }
 
+    /// Two hours.
+    fn utc_offset(&self) -> Result<i64> {
+        Ok(7200)
+    }
+
     fn random(&self) -> [u8; 16] {
         let mut inner = self.0.lock();
         inner.random += 1;

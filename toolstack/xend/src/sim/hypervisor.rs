@@ -182,6 +182,11 @@ impl Hypervisor for SimHypervisor {
         })
     }
 
+    fn set_clock(&self, domid: DomId, seconds: i64) -> Result<()> {
+        self.0.change("set_clock")?.domain(domid)?.clock_s = seconds;
+        Ok(())
+    }
+
     fn console(&self, domid: DomId, _built: &Built) -> Result<Box<dyn ConsoleRing>> {
         let mut inner = self.0.change("console")?;
         inner.domain(domid)?;

@@ -39,6 +39,7 @@ struct SimDomain {
     affinity: BTreeMap<u32, Vec<u32>>,
     soft_affinity: BTreeMap<u32, Vec<u32>>,
     credit: Option<Credit>,
+    clock_s: i64,
     console_out: VecDeque<u8>,
     console_in: VecDeque<u8>,
     line: String,
@@ -223,6 +224,25 @@ impl Machine {
             inner.files.keys().collect::<Vec<_>>()
         );
         text
+    }
+
+    /// How a domain is placed and shared, and what its clock shows, as text to look into.
+    pub fn share(&self, domid: DomId) -> String {
+        let inner = self.lock();
+        let domain = inner.domains.get(&domid);
+        domain.map_or_else(String::new, |domain| {
+            let weight = domain.credit.as_ref().map(|credit| credit.weight);
+            format!(
+                "hard {:?}\nsoft {:?}\nweight {weight:?}\nclock {} s\nmemory {} of {} KiB\nvcpus {} of {}\n",
+                domain.affinity,
+                domain.soft_affinity,
+                domain.clock_s,
+                domain.memory_kib,
+                domain.max_kib,
+                domain.online,
+                domain.vcpus
+            )
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
