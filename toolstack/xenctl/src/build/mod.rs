@@ -67,6 +67,11 @@ impl<'a> Kernel<'a> {
         let elf = builder::unpack(file, MAX_KERNEL_BYTES).map_err(BuildError::Unpack)?;
         Ok(Self { elf })
     }
+
+    /// The ELF image itself, which unpacks to itself.
+    pub fn into_image(self) -> Vec<u8> {
+        self.elf.into_owned()
+    }
 }
 
 /// Why a domain could not be built.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +13,15 @@ use rexen_xenctl::{
 };
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
+use super::kernels::Kernels;
 use crate::blueprint::Blueprint;
 use crate::error::{Error, Kind, Result};
 use crate::world::{
     Built, ConsoleRing, Credit, DomId, DomainInfo, Exit, Hypervisor, NodeInfo, VcpuInfo, Waker,
 };
 
+/// Where unpacked kernels are kept until the next boot.
+const KERNELS: &str = "/var/lib/xen/kernels";
 /// Pages in a MiB.
 const PAGES_PER_MIB: u64 = 256;
 const KIB_PER_PAGE: u64 = 4;
@@ -36,6 +40,7 @@ const TRIGGERS: [(&str, u32); 6] = [
 /// The hypervisor below this host.
 pub struct XenHypervisor {
     xen: Xen,
+    kernels: Kernels,
 }
 
 impl XenHypervisor {
@@ -44,7 +49,11 @@ impl XenHypervisor {
     /// # Errors
     /// This is not domain 0, or the hypervisor's interface is another version's.
     pub fn open() -> Result<Self> {
-        Xen::open().map(|xen| Self { xen }).map_err(failed)
+        let boot = read("/proc/sys/kernel/random/boot_id")?;
+        Ok(Self {
+            xen: Xen::open().map_err(failed)?,
+            kernels: Kernels::below(Path::new(KERNELS), &String::from_utf8_lossy(&boot)),
+        })
     }
 }
 
@@ -230,7 +239,8 @@ impl Hypervisor for XenHypervisor {
         let refused = |error: rexen_xenctl::build::BuildError| {
             Error::failed(format!("{}: {error}", image.kernel))
         };
-        let kernel = Kernel::unpack(&file).map_err(refused)?;
+        let elf = self.kernels.image(file).map_err(refused)?;
+        let kernel = Kernel::unpack(&elf).map_err(refused)?;
         let cmdline = image.cmdline();
         let spec = Spec {
             ramdisk: &ramdisk,

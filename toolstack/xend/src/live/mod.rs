@@ -2,6 +2,7 @@
 
 mod host;
 mod hypervisor;
+mod kernels;
 mod store;
 
 use std::path::Path;
