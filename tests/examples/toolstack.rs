@@ -1,16 +1,18 @@
-//! Our own toolstack in domain 0: a guest's whole life, with the daemons killed meanwhile, on our hypervisor and on Debian's
-//! Xen 4.17. `cargo run -p rexen-tests --example toolstack [rexen|xen]`; it fails if a check does.
-//!
-//! Not yet a test that `cargo test` runs: tests/toolstack/README.md says why.
+//! Our own toolstack in domain 0, as tests/tests/toolstack_on_*.rs demand it:
+//! `cargo run -p rexen-tests --example toolstack [rexen|xen [SCRIPT...]]`; it fails if a check does.
 #![forbid(unsafe_code)]
 
-use rexen_tests::{host::Host, toolstack::demand};
+use rexen_tests::{host::Host, toolstack};
 
 fn main() {
-    let which = std::env::args().nth(1);
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let mut scripts: Vec<&str> = words.iter().skip(1).map(String::as_str).collect();
+    if scripts.is_empty() {
+        scripts = toolstack::SCRIPTS.to_vec();
+    }
     for (name, host) in [("rexen", Host::Rexen), ("xen", Host::Xen)] {
-        if which.as_deref().is_none_or(|which| which == name) {
-            demand(host, "main");
+        if words.first().is_none_or(|word| word == name) {
+            toolstack::demand(host, &scripts);
         }
     }
 }

@@ -17,11 +17,14 @@ use rexen_installer::toolstack::{self, Programs};
 use rexen_installer::xl_root::{checks_of, until};
 use rexen_installer::{Consent, Error, Qemu, Result, fetch_debian_kernel, tree};
 
+use crate::guest::image;
 use crate::host::Host;
 use crate::slots::Slot;
 
+/// The scripts, in the order in which one machine runs them.
+pub const SCRIPTS: [&str; 1] = ["main"];
 /// Bump when this file changes what it makes from the same inputs.
-const RECIPE: &str = "1";
+const RECIPE: &str = "2";
 /// How long a script may take on a loaded machine. A machine at rest needs a tenth of it.
 const PATIENCE: Duration = Duration::from_secs(1800);
 /// Our programs, and the names that some have besides.
@@ -40,15 +43,19 @@ const PROGRAMS: [(&str, &[&str]); 4] = [
     ),
 ];
 
-/// Runs a script of tests/toolstack/dom0 on a hypervisor, and demands that each of its checks passes.
+/// Runs scripts of tests/toolstack/dom0 one after another in one machine, and demands that each of their checks passes.
 ///
 /// # Panics
 /// Some check does not pass or does not report.
-pub fn demand(host: Host, script: &str) {
+pub fn demand(host: Host, scripts: &[&str]) {
     let image = host.image();
-    let machine = machine(&image, &format!("run={script}")).expect("domain 0 with our toolstack");
-    let path = tree::root().join(format!("tests/toolstack/dom0/{script}.sh"));
-    let text = fs::read_to_string(&path).expect("the script");
+    let run = format!("run={}", scripts.join(","));
+    let machine = machine(&image, &run).expect("domain 0 with our toolstack");
+    let folder = tree::root().join("tests/toolstack/dom0");
+    let text: String = scripts
+        .iter()
+        .map(|script| fs::read_to_string(folder.join(format!("{script}.sh"))).expect("the script"))
+        .collect();
     let expected = checks_of(&text);
     let _slot = Slot::take();
     let run = machine
@@ -61,7 +68,10 @@ pub fn demand(host: Host, script: &str) {
     let done = run.log.find("CHECKS-DONE").unwrap_or("did not report");
     report.add("end", run.log.contains(&end), done.trim());
     report.add("power-off", run.powered_off(), format!("{:?}", run.end));
-    println!("{script} on {host:?}: {:.0} s", run.elapsed.as_secs_f32());
+    println!(
+        "{scripts:?} on {host:?}: {:.0} s",
+        run.elapsed.as_secs_f32()
+    );
     println!("{}", report.table());
     if !report.passed() {
         let said: Vec<&str> = run.log.lines().filter(|l| l.contains("LOG ")).collect();
@@ -93,13 +103,15 @@ fn root(kernel: &Kernel, consent: Consent) -> Result<PathBuf> {
     let sources = tree::root().join("tests/toolstack/dom0");
     let guest = tree::root().join("tests/xl/guest");
     let etc = tree::root().join("etc/xen");
+    let tiny = image("tiny");
     let mut inputs = Inputs::of("toolstack-root")
         .text("recipe", RECIPE)
         .text("kernel", &kernel.key)
         .text("busybox", &busybox_package.sha256)
         .tree("dom0", &sources)?
         .tree("guest", &guest)?
-        .tree("etc", &etc)?;
+        .tree("etc", &etc)?
+        .text("tiny", &sha256_file(&tiny)?);
     for (name, _) in PROGRAMS {
         inputs = inputs.text(name, &sha256_file(&program(&programs, name)?)?);
     }
@@ -140,6 +152,7 @@ fn root(kernel: &Kernel, consent: Consent) -> Result<PathBuf> {
             guest_root(kernel, busybox, &guest)?,
         );
         root.file("/toolstack/vmlinuz", 0o644, read(&kernel.image)?);
+        root.file("/toolstack/tiny", 0o644, read(&tiny)?);
         let packed = gzip(&root.finish()?)?;
         let path = dir.join("dom0.gz");
         fs::write(&path, packed).map_err(Error::io("write", &path))

@@ -74,18 +74,19 @@ is_up() {
     [ "$(grep -c 'GUEST UP' "/var/log/xen/console-$1.log")" -ge "${2:-1}" ]
 }
 
-# guest NAME COMMAND: has the guest do something; `said` is what it answers, the status its own.
+# guest NAME COMMANDS: has the guest do something; `said` is what it answers, the status its own.
 nr_asked=0
 guest() {
     nr_asked=$((nr_asked + 1))
-    # The console ends when our end of it does, so that is kept open until the answer is there.
+    # Our end of the console is kept open until the answer is there; Ctrl-] then leaves it.
     rm -f /tmp/typed
     mkfifo /tmp/typed
     timeout 120 xm console "$1" < /tmp/typed > /tmp/console 2>&1 &
     exec 5> /tmp/typed
     shift
-    echo "$nr_asked $*" >&5
+    echo "$nr_asked $(echo "$*" | tr '\n' ';')" >&5
     await 100 grep -q "@$nr_asked " /tmp/console
+    printf '\035' >&5
     exec 5>&-
     wait $!
     answer=$(tr -d '\r' < /tmp/console | sed -n "s/.*@$nr_asked //p" | head -n 1)
@@ -93,7 +94,30 @@ guest() {
     return "${answer%% *}"
 }
 
+# type_in NAME COMMAND: has the guest do something that it cannot answer.
+type_in() {
+    { echo "0 $2"; sleep 3; printf '\035'; } | timeout 60 xm console "$1" > /dev/null 2>&1
+}
+
+# in_state NAME PATTERN: whether a domain's state in `xm list` is that.
+in_state() {
+    case $(column "$1" 5) in $2) return 0 ;; *) return 1 ;; esac
+}
+
 # MiB that the hypervisor has free.
 free_memory() {
     xm info | sed -n 's/^free_memory *: //p'
+}
+
+# Nothing of any guest is left but logs: in the store, in the host's kernel, in the hypervisor and in what xend keeps. `free`
+# is the memory that was free before.
+nothing_left() {
+    [ "$(left)" = "store= loops= vifs= kept= domains= free=ok" ]
+}
+
+left() {
+    echo "store=$(xenstore-ls /local/domain | grep '^[1-9]')$(xenstore-ls /vm 2> /dev/null | tail -n +2)" \
+        "loops=$(losetup -a)" "vifs=$(ls /sys/class/net | grep '^vif')" \
+        "kept=$(ls /var/lib/xen/xend-db/journal /var/lib/xen/xend-db/domain | grep -v ':$\|^$')" \
+        "domains=$(xm list | tail -n +3)" "free=$([ "$(free_memory)" -ge "$free" ] && echo ok || free_memory)"
 }

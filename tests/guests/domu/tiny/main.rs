@@ -1,11 +1,12 @@
 //! Behaviour: how a domU starts (pv-abi 1.5, 1.6, as the toolstack lays it out), and how it ends.
 //! Trigger: the warden creates it. With `linger=` it stays for a random time of up to so many milliseconds: its end is when
-//! the warden destroys the round's guests in the background, wherever they are.
+//! the warden destroys the round's guests in the background, wherever they are. With `end=reboot` or `end=crash` it does that
+//! instead of powering off.
 //! Expectation: start_info, p2m, tables and registers as for domain 0, but for the privileges; it can print, and power off.
 #![no_std]
 #![no_main]
 
-use rexen_guests::{abi, check, check_eq, clock, entry, event, guest, hypercall, memory};
+use rexen_guests::{abi, check, check_eq, clock, entry, event, guest, hypercall, memory, report};
 
 guest!("tiny", main);
 
@@ -37,6 +38,13 @@ fn main() {
     if let Some(milliseconds) = entry::option("linger") {
         linger(milliseconds);
     }
+    let reason = match entry::text_option("end") {
+        Some("reboot") => abi::SHUTDOWN_REBOOT,
+        Some("crash") => abi::SHUTDOWN_CRASH,
+        _ => return, // It passes, and powers off.
+    };
+    report::print(format_args!("GUEST tiny ends otherwise"));
+    hypercall::shut_down(reason)
 }
 
 fn linger(most_ms: u64) {

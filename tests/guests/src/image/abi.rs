@@ -70,6 +70,9 @@ pub const MMUEXT_COPY_PAGE: u32 = xen::MMUEXT_COPY_PAGE;
 pub const SCHEDOP_YIELD: u64 = sched::SCHEDOP_yield as u64;
 pub const SCHEDOP_BLOCK: u64 = sched::SCHEDOP_block as u64;
 pub const SCHEDOP_SHUTDOWN: u64 = sched::SCHEDOP_shutdown as u64;
+pub const SHUTDOWN_POWEROFF: u32 = sched::SHUTDOWN_poweroff;
+pub const SHUTDOWN_REBOOT: u32 = sched::SHUTDOWN_reboot;
+pub const SHUTDOWN_CRASH: u32 = sched::SHUTDOWN_crash;
 pub const SCHEDOP_POLL: u64 = sched::SCHEDOP_poll as u64;
 
 pub const DOMID_SELF: u64 = xen::DOMID_SELF as u64;

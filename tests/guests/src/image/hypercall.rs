@@ -67,7 +67,11 @@ pub fn enable_vm_assist(assist: u64) -> i64 {
 
 /// Powers the machine off: the guest's last act.
 pub fn power_off() -> ! {
-    let mut reason = 0u32;
+    shut_down(abi::SHUTDOWN_POWEROFF)
+}
+
+/// Ends the domain for a reason (`SHUTDOWN_*`).
+pub fn shut_down(mut reason: u32) -> ! {
     call(abi::SCHED_OP, [abi::SCHEDOP_SHUTDOWN, pointer(&mut reason)]);
     loop {
         call(abi::SCHED_OP, [abi::SCHEDOP_BLOCK, 0]);
