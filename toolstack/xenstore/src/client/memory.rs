@@ -82,10 +82,12 @@ impl Inner {
     /// Hands what fired to those who watch.
     fn deliver(&mut self) {
         for event in self.engine.take_events() {
-            let token = String::from_utf8_lossy(&event.token).into_owned();
+            let token = String::from_utf8_lossy(event.token()).into_owned();
             if let Some(sender) = self.watches.get(&(event.conn, token)) {
                 // Nobody listens any more while the watch is being dropped.
-                let _ = sender.send(Event { path: event.path });
+                let _ = sender.send(Event {
+                    path: event.path().to_owned(),
+                });
             }
         }
     }

@@ -87,7 +87,7 @@ impl<P: Platform> Server<P> {
     fn report(&self) -> String {
         let mut text = self.engine.report();
         for link in self.links.values().filter(|l| !l.output.is_idle()) {
-            let (bytes, events) = (link.output.nr_bytes(), link.output.events().count());
+            let (bytes, events) = (link.output.size(), link.output.events().count());
             text += &format!(
                 "domain {}: waiting bytes {bytes}, events {events}\n",
                 link.role.domid

@@ -6,6 +6,9 @@ use crate::daemon::server::tests::World;
 use crate::daemon::testing::FakeHost;
 use crate::wire::{Op, Packet};
 
+/// More than a guest within its quotas can make the daemon keep: 128 watches and 10 transactions of 256 KiB, and queues.
+const HELD_MAX: usize = 4 << 20;
+
 /// The bytes that a seed file describes, message by message.
 fn parse(text: &str) -> Vec<Vec<u8>> {
     let lines = text
@@ -61,6 +64,7 @@ fn feed(bytes: &[u8], piece: usize, read: usize) {
         let len = bad.put(&rest[..rest.len().min(piece)]);
         rest = &rest[len..];
         world.round();
+        assert!(world.held(7) < HELD_MAX, "{}", world.held(7));
         if turn % 3 == 0 {
             bad.discard(read);
         }

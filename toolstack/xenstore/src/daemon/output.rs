@@ -38,9 +38,9 @@ impl Event {
 impl From<Fired> for Event {
     fn from(fired: Fired) -> Event {
         Event {
-            path: fired.path,
-            watched: fired.watched,
-            token: fired.token,
+            path: fired.path().to_owned(),
+            watched: fired.watched().to_owned(),
+            token: fired.token().to_owned(),
         }
     }
 }
@@ -68,6 +68,11 @@ impl Output {
     /// How many bytes wait.
     pub fn nr_bytes(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// Bytes that all of it keeps in memory, about.
+    pub fn size(&self) -> usize {
+        self.bytes.len() + self.event_bytes
     }
 
     /// Whether neither bytes nor events wait.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::mem;
+use std::sync::Arc;
 
 use super::step::{Caller, Effects, Scene, Touched};
 use super::transaction::Transaction;
@@ -30,9 +31,19 @@ pub struct Engine {
 #[derive(Debug)]
 pub(super) struct Conn {
     pub role: Role,
-    pub watches: Vec<Registered>,
+    pub watches: Vec<Arc<Registered>>,
     pub transactions: BTreeMap<u32, Transaction>,
     pub last_tx: u32,
+}
+
+impl Conn {
+    /// Bytes it keeps in watches and transactions, about.
+    fn size(&self) -> usize {
+        let watches = self.watches.iter();
+        let watches = watches.map(|w| size_of::<Registered>() + w.path.len() + w.token.len());
+        let transactions = self.transactions.values().map(Transaction::size);
+        watches.chain(transactions).sum()
+    }
 }
 
 /// An introduced domain.
@@ -290,6 +301,7 @@ impl Engine {
     }
 
     fn fire(&mut self, touched: &Touched) {
+        let changed: Arc<str> = touched.path.as_str().into();
         for (id, conn) in &self.conns {
             let caller = self.caller(conn.role);
             if !touched
@@ -299,10 +311,14 @@ impl Engine {
             {
                 continue;
             }
-            for registered in &conn.watches {
-                if registered.matches(&touched.path, touched.exact) {
-                    self.events
-                        .push(fired(*id, conn.role, registered, &touched.path));
+            for watch in &conn.watches {
+                if watch.matches(&touched.path, touched.exact) {
+                    self.events.push(Fired {
+                        conn: *id,
+                        domid: conn.role.domid,
+                        changed: Arc::clone(&changed),
+                        watch: Arc::clone(watch),
+                    });
                 }
             }
         }
@@ -318,18 +334,27 @@ impl Engine {
             {
                 continue;
             }
-            for registered in &conn.watches {
-                if let Some(path) = registered.special_path(special, domid) {
-                    self.events.push(fired(*id, conn.role, registered, &path));
+            for watch in &conn.watches {
+                if let Some(path) = watch.special_path(special, domid) {
+                    self.events.push(Fired {
+                        conn: *id,
+                        domid: conn.role.domid,
+                        changed: path.into(),
+                        watch: Arc::clone(watch),
+                    });
                 }
             }
         }
     }
 
     /// Queues the event that a fresh watch gets at once.
-    pub(super) fn fire_first(&mut self, conn: ConnId, role: Role, registered: &Registered) {
-        self.events
-            .push(fired(conn, role, registered, &registered.path));
+    pub(super) fn fire_first(&mut self, conn: ConnId, role: Role, watch: Arc<Registered>) {
+        self.events.push(Fired {
+            conn,
+            domid: role.domid,
+            changed: watch.path.as_str().into(),
+            watch,
+        });
     }
 
     /// The path of a special watch, if that is what this path is.
@@ -376,12 +401,12 @@ impl Engine {
                 depth,
                 relative,
             } => {
-                self.restored(domid).watches.push(Registered {
+                self.restored(domid).watches.push(Arc::new(Registered {
                     path,
                     token,
                     depth,
                     relative,
-                });
+                }));
             }
             Change::Unwatch { domid, path, token } => {
                 self.restored(domid)
@@ -452,7 +477,7 @@ impl Engine {
                 token,
                 depth,
                 relative,
-            } in conn.watches.iter().cloned()
+            } in conn.watches.iter().map(|watch| Registered::clone(watch))
             {
                 emit(Change::Watch {
                     domid,
@@ -490,25 +515,24 @@ impl Engine {
             let (watches, transactions) = (conn.watches.len(), conn.transactions.len());
             let domid = conn.role.domid;
             text += &format!(
-                "connection {}: {kind} of domain {domid}, watches {watches}, transactions {transactions}\n",
-                id.0
+                "connection {}: {kind} of domain {domid}, watches {watches}, transactions {transactions}, bytes {}\n",
+                id.0,
+                conn.size()
             );
         }
         text
     }
 
+    /// Bytes that a domain's connections keep in watches and transactions, about.
+    pub fn bytes_of(&self, domid: u16) -> usize {
+        let conns = self.conns.values();
+        let own = conns.filter(|conn| conn.role.domid == domid);
+        own.map(Conn::size).sum()
+    }
+
     /// How many nodes a domain owns.
     pub fn nr_owned(&self, domid: u16) -> u32 {
         self.tree.nr_owned(domid)
-    }
-}
-
-fn fired(conn: ConnId, role: Role, registered: &Registered, path: &str) -> Fired {
-    Fired {
-        conn,
-        path: registered.reported(role.domid, path).to_owned(),
-        watched: registered.reported(role.domid, &registered.path).to_owned(),
-        token: registered.token.clone(),
     }
 }
 

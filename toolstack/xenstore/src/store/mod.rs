@@ -19,6 +19,7 @@ use std::sync::Arc;
 pub use engine::Engine;
 pub use limits::Limits;
 
+use self::watch::Registered;
 use crate::perms::Perms;
 use crate::wire::Packet;
 
@@ -81,17 +82,31 @@ pub struct Introduce {
     pub port: u32,
 }
 
-/// A watch that fired.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A watch that fired. One change may fire thousands; they share what is long.
+#[derive(Clone, Debug)]
 pub struct Fired {
     /// Who is to hear of it.
     pub conn: ConnId,
+    domid: u16,
+    changed: Arc<str>,
+    watch: Arc<Registered>,
+}
+
+impl Fired {
     /// What changed, in the form the watch was registered in.
-    pub path: String,
-    /// The watch's own path in that form: what to report when `path` cannot be.
-    pub watched: String,
+    pub fn path(&self) -> &str {
+        self.watch.reported(self.domid, &self.changed)
+    }
+
+    /// The watch's own path in that form: what to report when the path cannot be.
+    pub fn watched(&self) -> &str {
+        self.watch.reported(self.domid, &self.watch.path)
+    }
+
     /// The watch.
-    pub token: Vec<u8>,
+    pub fn token(&self) -> &[u8] {
+        &self.watch.token
+    }
 }
 
 /// A change that must outlive the daemon.

@@ -1,5 +1,7 @@
 //! Requests: from a packet to what is done, and back to a packet.
 
+use std::sync::Arc;
+
 use super::engine::{Domain, Engine, home};
 use super::step::{Outcome, Step};
 use super::transaction::Transaction;
@@ -248,8 +250,9 @@ impl Engine {
         if !role.privileged && state.watches.len() >= quota {
             return Err(Errno::ENOSPC);
         }
-        state.watches.push(registered.clone());
-        self.fire_first(conn, role, &registered);
+        let watch = Arc::new(registered.clone());
+        state.watches.push(Arc::clone(&watch));
+        self.fire_first(conn, role, watch);
         if role.ring {
             let Registered {
                 path,

@@ -42,6 +42,25 @@ pub enum Outcome {
     Done,
 }
 
+impl Step {
+    /// Bytes this step keeps in memory while a transaction remembers it.
+    pub fn size(&self) -> usize {
+        let beside = match self {
+            Step::Write(_, value) => value.len(),
+            Step::SetPerms(_, perms) => perms.nr_entries() * size_of::<crate::perms::Perm>(),
+            _ => 0,
+        };
+        let (Step::Read(path)
+        | Step::List(path)
+        | Step::GetPerms(path)
+        | Step::Write(path, _)
+        | Step::Mkdir(path)
+        | Step::Rm(path)
+        | Step::SetPerms(path, _)) = self;
+        path.len() + beside
+    }
+}
+
 impl Outcome {
     /// Bytes this outcome keeps in memory while a transaction remembers it.
     pub fn size(&self) -> usize {
@@ -98,6 +117,24 @@ pub struct Effects {
     pub touched: Vec<Touched>,
     /// For the journal.
     pub changes: Vec<Change>,
+}
+
+impl Effects {
+    /// Bytes that these keep in memory, about; what was there at `since` (touched, changes) does not count.
+    pub fn size_since(&self, since: (usize, usize)) -> usize {
+        let touched = self.touched.iter().skip(since.0);
+        let touched = touched.map(|t| {
+            size_of::<Touched>() + t.path.len() + t.readers.len() * size_of::<Arc<Perms>>()
+        });
+        let changes = self.changes.iter().skip(since.1);
+        let changes = changes.map(|change| {
+            let (Change::Put { path, .. } | Change::Remove { path }) = change else {
+                return size_of::<Change>();
+            };
+            size_of::<Change>() + path.len()
+        });
+        touched.chain(changes).sum()
+    }
 }
 
 /// The tree with what a step needs beside it.

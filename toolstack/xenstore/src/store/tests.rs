@@ -66,7 +66,7 @@ impl World {
         self.engine
             .take_events()
             .into_iter()
-            .map(|e| e.path)
+            .map(|e| e.path().to_owned())
             .collect()
     }
 
@@ -283,6 +283,32 @@ fn a_transaction_may_not_grow_without_end() {
     let t = w.start(GUEST);
     let outcome = (0..5000).find_map(|n| w.ask(GUEST, Op::Write, t, &format!("x\0{n}")).err());
     assert_eq!(outcome, Some(Errno::ENOSPC));
+}
+
+/// A long path made and removed again costs many times what the requests' bytes are.
+#[test]
+fn what_a_transaction_keeps_is_bounded_whatever_its_steps() {
+    let mut w = World::new();
+    let deep = "d/".repeat(100) + "e";
+    let round = |w: &mut World, t: u32| {
+        let made = w.ask(GUEST, Op::Write, t, &format!("{deep}\0v"));
+        made.and(w.ask(GUEST, Op::Rm, t, "d\0"))
+    };
+    let t = w.start(GUEST);
+    let refused = (0..600).find_map(|_| round(&mut w, t).err());
+    assert_eq!(refused, Some(Errno::ENOSPC));
+    let held = w.engine.bytes_of(1);
+    assert!((200_000..400_000).contains(&held), "{held}");
+
+    // One that cannot commit any more may go on, and keeps nothing.
+    for n in 0..21_000 {
+        w.ok(TOOLS, Op::Write, 0, &format!("/x\0{n}"));
+    }
+    for _ in 0..60 {
+        round(&mut w, t).unwrap();
+    }
+    let held = w.engine.bytes_of(1);
+    assert!(held < 10_000, "{held}");
 }
 
 #[test]

@@ -64,6 +64,7 @@ impl Transaction {
         {
             return Err(Errno::ENOSPC);
         }
+        let since = (self.effects.touched.len(), self.effects.changes.len());
         let mut scene = Scene {
             tree: &mut self.work,
             generation,
@@ -72,15 +73,25 @@ impl Transaction {
         };
         let outcome = scene.run(caller, &step);
         if self.base.is_some() {
-            let written = if let Step::Write(_, value) = &step {
-                value.len()
-            } else {
-                0
-            };
-            self.logged_bytes += written + outcome.as_ref().map_or(0, Outcome::size);
+            self.logged_bytes += step.size()
+                + outcome.as_ref().map_or(0, Outcome::size)
+                + self.effects.size_since(since);
             self.log.push((step, outcome.clone()));
+        } else {
+            // Nobody will ever hear of them, and a guest that goes on for ever must not fill our memory.
+            self.effects = Effects::default();
         }
         outcome
+    }
+
+    /// Bytes it keeps in memory beside nodes, about.
+    pub fn size(&self) -> usize {
+        let log = self.log.iter().map(|(step, outcome)| {
+            size_of::<(Step, Result<Outcome, Errno>)>()
+                + step.size()
+                + outcome.as_ref().map_or(0, Outcome::size)
+        });
+        size_of::<Transaction>() + log.sum::<usize>() + self.effects.size_since((0, 0))
     }
 
     /// The generation of a node as seen inside.
@@ -91,6 +102,7 @@ impl Transaction {
     fn give_up(&mut self) {
         self.base = None;
         self.log = Vec::new();
+        self.logged_bytes = 0;
         self.effects = Effects::default();
     }
 
