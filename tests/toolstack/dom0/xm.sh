@@ -2,7 +2,8 @@
 # Sourced by init, or after main.sh.
 
 pidof xenstored > /dev/null || xenstored --pid-file /run/xenstored.pid
-xend status > /dev/null || xend start
+xend start
+free=$(free_memory)
 x list > /tmp/list
 check xm-starts "$(wc -l < /tmp/list) lines"
 
@@ -292,8 +293,8 @@ ls=$(xenstore-ls "/local/domain/$(xm domid xb)/backend" | tr '\n' ' ')
 check xm-var-backends "$ls"
 x shutdown xb > /dev/null && await 300 is_up xb 2
 check xm-var-restart-always "$(column xb 5)"
-is_crashed() { [ "$(column xb 5)" = ----c ] || [ "$(column xb 5)" = ---sc ]; }
-guest xb 'echo 1 > /proc/sys/kernel/sysrq; echo c > /proc/sysrq-trigger' & await 120 is_crashed
+type_in xb 'echo 1 > /proc/sys/kernel/sysrq; echo c > /proc/sysrq-trigger'
+await 120 in_state xb '*c*'
 check xm-var-on-crash "$(column xb 5)"
 x destroy xb > /dev/null && await 60 is_gone xb
 check xm-destroy "$(column xb 5)"
@@ -301,5 +302,8 @@ x create -q /tmp/xb.cfg > /dev/null && await 300 is_up xb 3 && x reboot xb && aw
 check xm-var-on-reboot "$(column xb 5)"
 good '' dmesg -c
 losetup -d "$phy"
-fine && [ -z "$(losetup -a)" ] && ! ls /sys/class/net | grep -q '^vif\|xa.lan'
-check xm-clean "$wrong $(losetup -a) $(ls /sys/class/net | tr '\n' ' ')"
+fine && await 60 nothing_left && [ ! -e /sys/class/net/xa.lan ]
+check xm-clean "$wrong $(left)"
+xend stop
+! xend status > /dev/null
+check xm-stop ""

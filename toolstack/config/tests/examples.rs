@@ -76,7 +76,7 @@ fn the_examples_say_which_numbers_they_want() {
 
 #[test]
 fn configurations_as_users_write_them_are_read() {
-    let mut nr = 0;
+    let (mut nr, mut documented) = (0, 0);
     for entry in std::fs::read_dir(crate_dir().join("tests/configs")).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_none_or(|extension| extension != "cfg") {
@@ -84,10 +84,18 @@ fn configurations_as_users_write_them_are_read() {
         }
         nr += 1;
         let name = path.file_stem().unwrap().to_str().unwrap();
-        let spec = read(&format!("/etc/xen/{name}"), &text_of(&path), &[], Style::Xl);
+        let text = text_of(&path);
+        // Those from documentation say from which.
+        assert_eq!(
+            name.starts_with("doc-"),
+            text.starts_with("# Source: "),
+            "{name}"
+        );
+        documented += u32::from(name.starts_with("doc-"));
+        let spec = read(&format!("/etc/xen/{name}"), &text, &[], Style::Xl);
         check(&spec.unwrap_or_else(|error| panic!("{error}")), name);
     }
-    assert_eq!(nr, 10);
+    assert_eq!((nr, documented), (22, 12));
 }
 
 #[test]
