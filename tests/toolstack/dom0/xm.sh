@@ -194,6 +194,10 @@ bad 'scheduler' bvt xa 1 0 0 0 0
 bad 'scheduler' bvt_ctxallow 5000000
 bad 'scheduler' atropos xa 1 1 1 1
 bad 'scheduler' rrobin 5000000
+bad 'scheduler' sched-bvt xa 1 0 0 0 0
+bad 'scheduler' sched-bvt-ctxallow 5000000
+bad 'scheduler' sched-atropos xa 1 1 1 1
+bad 'scheduler' sched-rrobin 5000000
 bad 'not offered' save xa /tmp/state
 bad 'not offered' restore /tmp/state
 bad 'not offered' migrate xa there

@@ -147,10 +147,17 @@ pub fn consoles(client: &Client) -> Result<Report> {
     Ok(Report::new(crate::table::consoles(&consoles), value))
 }
 
-/// `events`: a line for each, until the reader or xend goes away.
-pub fn events(client: &Client) -> Result<Report> {
+/// `events`: a line for each, until the reader or xend goes away; as JSON, an object on each.
+pub fn events(client: &Client, json: bool) -> Result<Report> {
     client.events(|name, data| {
-        emit(&format!("{name} {data}\n"))?;
+        let line = match json {
+            false => format!("{name} {data}\n"),
+            true => {
+                let value = serde_json::from_str(data).unwrap_or_else(|_| json!(data));
+                format!("{}\n", json!({ "event": name, "value": value }))
+            }
+        };
+        emit(&line)?;
         Ok(true)
     })?;
     Ok(Report::default())

@@ -102,14 +102,14 @@ pub fn run(client: &Client, persona: Persona, cli: Cli) -> Result<Report> {
             domains::list(client, persona, form, &doms.doms)
         }
         Command::Uptime { short, doms } => domains::uptime(client, short, &doms.doms),
-        Command::Top(args) => top::run(client, &args),
+        Command::Top(args) => top::run(client, &args, cli.json),
 
         Command::Console { watch, dom, .. } => console::run(client, &dom.dom, watch),
         Command::Consoles => host::consoles(client),
         Command::Info => host::info(client, persona),
         Command::Dmesg { clear } => host::dmesg(client, clear),
         Command::Log => host::log(client),
-        Command::Events => host::events(client),
+        Command::Events => host::events(client, cli.json),
         Command::DebugKeys { keys } => node_op(client, json!({ "op": "debug_keys", "keys": keys })),
 
         Command::Bvt(b) => scheduling::bvt(client, &b),

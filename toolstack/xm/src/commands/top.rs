@@ -24,9 +24,9 @@ struct Before {
     used: HashMap<u32, f64>,
 }
 
-/// `top`.
-pub fn run(client: &Client, args: &Top) -> Result<Report> {
-    let batch = args.batch || !isatty(std::io::stdout());
+/// `top`; as JSON, the domains of each look on a line.
+pub fn run(client: &Client, args: &Top, json: bool) -> Result<Report> {
+    let batch = json || args.batch || !isatty(std::io::stdout());
     let raw = if batch { None } else { Some(Raw::enter()?) };
     let mut before: Option<Before> = None;
     let mut round = 0;
@@ -46,6 +46,7 @@ pub fn run(client: &Client, args: &Top) -> Result<Report> {
             Some(raw) if raw.is_terminal() => {
                 emit(&format!("{CLEAR}{}", text.replace('\n', "\r\n")))?;
             }
+            _ if json => emit(&format!("{value}\n"))?,
             _ => emit(&format!("{text}\n"))?,
         }
         if last || pause(args.delay, raw.is_some())? {

@@ -148,8 +148,8 @@ fn every_command_prints_what_the_transcript_has() {
     assert!(differences.is_empty(), "{differences}");
 }
 
-#[test]
-fn every_command_is_in_the_transcript_and_so_is_its_error() {
+/// All of xm's commands and their other names, as its manual has them, and those that are hidden in it.
+fn commands() -> BTreeSet<String> {
     let manual = include_str!("../../../../docs/xm.md");
     let mut commands: BTreeSet<String> = BTreeSet::new();
     for line in manual.lines() {
@@ -173,6 +173,12 @@ fn every_command_is_in_the_transcript_and_so_is_its_error() {
     }
     // Hidden from the manual, for completions and for who installs it.
     commands.extend(["manual", "complete-words"].map(str::to_owned));
+    commands
+}
+
+#[test]
+fn every_command_is_in_the_transcript_and_so_is_its_error() {
+    let commands = commands();
     let entries = entries();
     let names = |fails: bool| -> BTreeSet<&str> {
         let of_kind = entries.iter().filter(|entry| entry.fails() == fails);
@@ -221,4 +227,115 @@ fn wanted_lines_may_leave_things_open() {
     let lines = ["x", "y", "z"].map(str::to_owned);
     assert!(fits(&["x", "...", "z"], &lines) && fits(&["..."], &lines));
     assert!(!fits(&["x", "y"], &lines) && !fits(&["...", "y"], &lines));
+}
+
+/// What looks and what changes without ending a domain, as JSON: a value each, of this kind.
+#[test]
+fn every_answer_is_there_as_json() {
+    let host = Host::start();
+    host.out(&format!("xm create -q {}", host.guest("web", "")));
+    host.guest("db", "");
+    for (line, kind) in [
+        ("xm list", "array"),
+        ("xm list -l web", "array"),
+        ("xl list", "array"),
+        ("xm domid web", "number"),
+        ("xm domname 1", "string"),
+        ("xm info", "object"),
+        ("xm dmesg", "string"),
+        ("xm log", "string"),
+        ("xm consoles", "array"),
+        ("xm uptime", "array"),
+        ("xm vcpu-list", "array"),
+        ("xm sched-credit", "array"),
+        ("xm vbd-list web", "array"),
+        ("xm vif-list web", "array"),
+        ("xm block-list web", "array"),
+        ("xm network-list web", "array"),
+        ("xm top -i 1", "array"),
+        ("xm call domain web", "string"),
+        ("xm help", "string"),
+        ("xm complete-words domains", "array"),
+        ("xm create -n web", "object"),
+        ("xm create --plan web", "object"),
+        ("xm create -p db", "object"),
+        ("xm pause web", "object"),
+        ("xm unpause web", "object"),
+        ("xm maxmem web 128", "object"),
+        ("xm vif-limit web 0 1000 1000", "object"),
+        ("xm vbd-refresh web xvda", "object"),
+    ] {
+        let value = host.json(line);
+        let got = match value {
+            serde_json::Value::Array(_) => "array",
+            serde_json::Value::Object(_) => "object",
+            serde_json::Value::String(_) => "string",
+            serde_json::Value::Number(_) => "number",
+            _ => "else",
+        };
+        assert_eq!(got, kind, "{line}: {value}");
+    }
+    let looks = host.out("xm --json top -i 2 -d 0.01");
+    let mut looks = serde_json::Deserializer::from_str(&looks).into_iter::<serde_json::Value>();
+    assert!(
+        looks
+            .by_ref()
+            .all(|look| look.unwrap()[0]["name"] == "Domain-0")
+    );
+    // What cluster managers and people's scripts look for.
+    let web = &host.json("xm list web")[0];
+    for field in [
+        "id",
+        "name",
+        "uuid",
+        "memory",
+        "maxmem",
+        "vcpus",
+        "vcpus_online",
+        "state",
+        "cpu_time",
+        "up_time",
+    ] {
+        assert!(!web[field].is_null(), "{field}");
+    }
+    for device in [
+        &host.json("xl block-list web")[0],
+        &host.json("xl network-list web")[0],
+    ] {
+        let fields = device.as_object().unwrap();
+        for field in ["devid", "backend", "state", "evtchn", "rings"] {
+            assert!(fields.contains_key(field), "{field}");
+        }
+    }
+}
+
+/// tests/toolstack/dom0/xm.sh runs xm in a real domain 0: `good PATTERN ARG...` and `bad PATTERN ARG...`, or `x ARG...`
+/// where more is looked at than that.
+#[test]
+fn every_command_is_run_in_a_domain_0_too() {
+    let script = include_str!("../../../../tests/toolstack/dom0/xm.sh");
+    let mut run = BTreeSet::new();
+    for part in script
+        .lines()
+        .flat_map(|line| line.split("&& "))
+        .flat_map(|part| part.split("; "))
+    {
+        let part = part.trim();
+        let words = match part.split_once(' ') {
+            // The pattern's end is the first quote after its first.
+            Some(("good" | "bad", rest)) => {
+                rest[1..].split_once(&rest[..1]).map(|(_, words)| words)
+            }
+            Some(("x" | "xm", words)) => Some(words),
+            _ => None,
+        };
+        let words = words.unwrap_or("").split_whitespace();
+        run.extend(words.filter(|word| !word.starts_with('-')).take(1));
+    }
+    for name in commands() {
+        assert!(
+            run.contains(name.as_str()),
+            "xm.sh does not run {name}: {run:?}"
+        );
+    }
 }
