@@ -40,12 +40,19 @@ fn config_path() -> String {
 /// The pid in the pid file, if that process is a xend.
 fn running() -> Option<Pid> {
     let number: i32 = fs::read_to_string(PID_FILE).ok()?.trim().parse().ok()?;
-    let comm = fs::read_to_string(format!("/proc/{number}/comm")).unwrap_or_default();
-    if comm.trim() != "xend" {
+    let stat = fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
+    if !is_live_xend(&stat) {
         let _ = fs::remove_file(PID_FILE); // Stale: the next start writes it anew.
         return None;
     }
     Pid::from_raw(number)
+}
+
+/// Whether a line of proc_pid_stat(5) is that of a xend that is not dead: one that was killed stays there until its parent
+/// takes note.
+fn is_live_xend(stat: &str) -> bool {
+    stat.split_once("(xend) ")
+        .is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
 /// Starts xend unless it runs, and waits until it serves.
@@ -370,5 +377,18 @@ fn token(path: &str) -> Result<String, String> {
             Ok(token)
         }
         Err(error) => Err(format!("{path}: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_live_xend;
+
+    #[test]
+    fn a_killed_xend_whose_parent_sleeps_does_not_run() {
+        assert!(is_live_xend("137 (xend) S 1 137 137 0 -1"));
+        assert!(!is_live_xend("137 (xend) Z 1 137 137 0 -1"));
+        assert!(!is_live_xend("137 (sh) S 1 137 137 0 -1"));
+        assert!(!is_live_xend(""));
     }
 }
