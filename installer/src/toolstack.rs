@@ -22,7 +22,7 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 const PROFILE: &str = "toolstack";
 const STATIC: &str = "-Ctarget-feature=+crt-static";
 /// Bump when this file changes what it makes from the same sources.
-const RECIPE: &str = "1";
+const RECIPE: &str = "2";
 
 /// Every program: its package, its name, and its folder below `usr`.
 const PROGRAMS: [(&str, &str, &str); 4] = [
@@ -47,19 +47,32 @@ pub(crate) const LINKS: [(&str, &str); 11] = [
     ("bin/xenstore-write", "xenstore"),
 ];
 
-/// What xm prints for others to read: its arguments, and the file below `usr`.
-pub(crate) const TEXTS: [(&[&str], &str); 5] = [
-    (&["manual", "xm.1"], "share/man/man1/xm.1"),
+/// What programs print for others to read: the program, its arguments, and the file below `usr`.
+pub(crate) const TEXTS: [(&str, &[&str], &str); 7] = [
+    ("xm", &["manual", "xm.1"], "share/man/man1/xm.1"),
+    ("xend", &["manual", "xend.1"], "share/man/man1/xend.1"),
     (
+        "xm",
         &["manual", "xmdomain.cfg.5"],
         "share/man/man5/xmdomain.cfg.5",
     ),
     (
+        "xend",
+        &["manual", "xend-config.sxp.5"],
+        "share/man/man5/xend-config.sxp.5",
+    ),
+    (
+        "xm",
         &["completion", "bash"],
         "share/bash-completion/completions/xm",
     ),
-    (&["completion", "zsh"], "share/zsh/vendor-completions/_xm"),
     (
+        "xm",
+        &["completion", "zsh"],
+        "share/zsh/vendor-completions/_xm",
+    ),
+    (
+        "xm",
         &["completion", "fish"],
         "share/fish/vendor_completions.d/xm.fish",
     ),
@@ -111,8 +124,8 @@ pub fn build() -> Result<Programs> {
             copy(&from, &dir.join(folder).join(name))?;
             ui::note(&format!("{name}: {} KiB", program.len() / 1024));
         }
-        for (args, file) in TEXTS {
-            let text = Cmd::new(built.join("xm")).args(args).output()?;
+        for (program, args, file) in TEXTS {
+            let text = Cmd::new(built.join(program)).args(args).output()?;
             let to = dir.join(file);
             make_folder_of(&to)?;
             fs::write(&to, text).map_err(Error::io("write", &to))?;
@@ -130,7 +143,7 @@ pub fn build() -> Result<Programs> {
 pub fn install(made: &Programs, xl: bool) -> Result<PathBuf> {
     let usr = tree::dist_install().join("usr");
     let programs = program_paths();
-    let texts = TEXTS.map(|(_, file)| file.to_owned());
+    let texts = TEXTS.map(|(_, _, file)| file.to_owned());
     for file in programs.iter().chain(&texts) {
         copy(&made.dir.join(file), &usr.join(file))?;
     }

@@ -123,7 +123,7 @@ fn toolstack_rows() -> Vec<Row> {
     for (path, target) in toolstack::LINKS {
         rows.push(link(&usr(path), target));
     }
-    for (_, path) in toolstack::TEXTS {
+    for (_, _, path) in toolstack::TEXTS {
         rows.push(file(&usr(path), Part::Toolstack, path));
     }
     rows

@@ -140,6 +140,7 @@ fn files_are_in_their_places_with_their_modes_whatever_the_umask() {
         ("etc/xen/auto", 0o755),
         ("lib/modules/KVER-xen0/kernel/fs/fat/vfat.ko", 0o644),
         ("usr/share/man/man1/xm.1", 0o644),
+        ("usr/share/man/man5/xend-config.sxp.5", 0o644),
         ("usr/share/doc/rexen/decisions/README.md", 0o644),
         ("var/lib/xen", 0o700),
         (SBOM, 0o644),

@@ -249,26 +249,43 @@ fn port(key: &str, value: &str) -> Result<u16, String> {
         .map_err(|_| format!("{key} {value}: expected a port number from 0 to 65535"))
 }
 
-const KEYS: [&str; 18] = [
-    "xend-port",
-    "xend-address",
-    "xend-unix-path",
-    "xend-unix-group",
-    "xend-token-file",
-    "xend-host",
-    "network-script",
-    "vif-script",
-    "vif-bridge",
-    "vif-antispoof",
-    "dbroot",
-    "console-logs",
-    "console-address",
-    "scripts",
-    "logfile",
-    "loglevel",
-    "block-file",
-    "block-enbd",
-];
+/// A key of the file.
+pub struct Key {
+    /// The word.
+    pub name: &'static str,
+    /// Its default as it would be written; empty for none.
+    pub default: &'static str,
+    /// What it says, for people.
+    pub meaning: &'static str,
+}
+
+macro_rules! keys {
+    ($($name:literal $default:literal $meaning:literal)*) => {
+        &[$(Key { name: $name, default: $default, meaning: $meaning }),*]
+    };
+}
+
+/// Every key, as the manual page explains it.
+pub const KEYS: &[Key] = keys! {
+    "xend-unix-path" "/run/xend/api.sock" "The API's socket."
+    "xend-unix-group" "" "The group that may use the socket besides root."
+    "xend-port" "" "The API's TCP port; none unless it is named."
+    "xend-address" "localhost" "The address of that port; empty for all addresses."
+    "xend-token-file" "/etc/xen/xend-token" "The file with what TCP clients must show; drawn when it is missing."
+    "xend-host" "" "A name that requests on TCP may be for, besides localhost and loopback addresses; may be repeated."
+    "network-script" "" "The script run at start, with: start bridge=BRIDGE antispoof=yes|no."
+    "vif-script" "vif-bridge" "The script of interfaces that name no other."
+    "vif-bridge" "xen-br0" "The bridge of interfaces that name no other."
+    "vif-antispoof" "yes" "Whether interfaces may only send from their own addresses."
+    "block-file" "block-file" "The script of disks file:PATH. Likewise block-TYPE for any other TYPE."
+    "block-enbd" "block-enbd" "The script of disks enbd:HOST:PORT."
+    "scripts" "/etc/xen/scripts" "Where scripts without a path are."
+    "console-address" "127.0.0.1" "The loopback address of the consoles' TCP ports; none for no ports."
+    "console-logs" "/var/log/xen" "The folder of the consoles' logs."
+    "dbroot" "/var/lib/xen/xend-db" "The folder of records and journals."
+    "logfile" "/var/log/xend.log" "The log, which is rotated at 1 MiB; five are kept."
+    "loglevel" "DEBUG" "DEBUG, INFO, WARNING, ERROR or CRITICAL."
+};
 
 /// The known key that shares the most letters in order from both ends.
 fn suggestion(key: &str) -> String {
@@ -282,7 +299,8 @@ fn suggestion(key: &str) -> String {
             .count();
         front + back
     };
-    let best = KEYS.iter().max_by_key(|known| common(key, known));
+    let known = KEYS.iter().map(|known| known.name);
+    let best = known.max_by_key(|known| common(key, known));
     best.filter(|known| common(key, known) >= 5)
         .map_or_else(String::new, |known| format!("; did you mean {known}?"))
 }
@@ -303,6 +321,39 @@ mod tests {
         );
         assert_eq!(config.port, None);
         assert_eq!(config.network_script, None);
+    }
+
+    #[test]
+    fn the_keys_defaults_are_the_defaults() {
+        let text: String = KEYS
+            .iter()
+            .filter(|key| !key.default.is_empty())
+            .map(|key| format!("({} {})\n", key.name, key.default))
+            .collect();
+        let config = Config::parse(&Config::default().path, &text);
+        assert_eq!(config, Ok(Config::default()));
+    }
+
+    #[test]
+    fn every_key_is_read_and_in_the_documents() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../");
+        let read = |path: &str| fs::read_to_string(format!("{root}{path}")).unwrap();
+        let (shipped, described) = (read("etc/xen/xend-config.sxp"), read("docs/xend.md"));
+        for Key { name, .. } in KEYS {
+            let refused = Config::parse("f", &format!("({name} '')")).err();
+            assert!(
+                !refused.is_some_and(|why| why.contains("unknown key")),
+                "{name}"
+            );
+            assert!(
+                described.contains(&format!("`{name}`")) || name.starts_with("block-"),
+                "{name}: docs/xend.md"
+            );
+            assert!(
+                shipped.contains(&format!("({name} ")) || *name == "scripts",
+                "{name}: xend-config.sxp"
+            );
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod guest_store;
 pub mod journal;
 pub mod live;
 pub mod log;
+pub mod manual;
 pub mod node;
 pub mod plan;
 pub mod sim;

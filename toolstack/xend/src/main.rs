@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use rexen_xend::daemon;
+use clap::{CommandFactory, Parser, Subcommand};
+use rexen_xend::{daemon, manual};
 
 /// The node daemon of domain 0: makes domains, watches over them, ends them, and serves `xm`.
 ///
@@ -23,7 +23,7 @@ struct Args {
     socket: Option<String>,
 }
 
-#[derive(Subcommand, Clone, Copy)]
+#[derive(Subcommand, Clone)]
 enum Verb {
     /// Starts xend unless it runs. Exit status: 0 it runs, 1 it cannot.
     Start,
@@ -43,6 +43,13 @@ enum Verb {
         #[arg(long)]
         trace: bool,
     },
+    /// Prints a manual page, as it is installed.
+    #[command(hide = true)]
+    Manual {
+        /// Which.
+        #[arg(value_parser = manual::PAGES)]
+        page: String,
+    },
 }
 
 fn main() -> ExitCode {
@@ -61,6 +68,13 @@ fn main() -> ExitCode {
         Some(Verb::Restart) => daemon::stop().and_then(|_| daemon::start(false)),
         Some(Verb::Status) => daemon::status(),
         Some(Verb::Serve { trace }) => daemon::serve(trace, args.socket),
+        Some(Verb::Manual { page }) => {
+            print!(
+                "{}",
+                manual::page(&page, &Args::command()).unwrap_or_default()
+            );
+            Ok(0)
+        }
         None => Err("nothing to do: see xend --help".into()),
     };
     match done {
