@@ -336,7 +336,7 @@ impl Guest {
             "poke" => {
                 let mut numbers = rest.split(' ').map(|word| word.parse::<u32>().ok());
                 if let (Some(Some(at)), Some(Some(value))) = (numbers.next(), numbers.next()) {
-                    self.page.store_u32(at as usize % 1024 * 4, value);
+                    self.page.store_u32(at as usize % 4096 / 4 * 4, value);
                 }
             }
             _ => {}
