@@ -56,22 +56,17 @@ pub fn ensure_replaceable(out: &Path) -> Result<()> {
         return Ok(());
     }
     let known = Manifest::read(out).map(|m| m.entries).unwrap_or_default();
-    let mut foreign = None;
     scan::walk(out, &mut |path, _| {
-        if path != MANIFEST && !known.contains_key(&path) {
-            foreign.get_or_insert(path);
+        if path == MANIFEST || known.contains_key(&path) {
+            return Ok(());
         }
-        Ok(())
-    })?;
-    match foreign {
-        None => Ok(()),
-        Some(path) => Err(Error::new(format!(
+        Err(Error::new(format!(
             "{} is no install tree of ours: it would be replaced",
             out.display()
         ))
         .because(format!("it holds {path}, which its manifest does not name"))
-        .remedy("name a folder that is not there yet")),
-    }
+        .remedy("name a folder that is not there yet"))
+    })
 }
 
 struct Layout<'a> {

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 /// What we write and understand.
 const FORMAT: u32 = 1;
 const SEAL: &str = "# sha256 of the lines above: ";
-const REMEDY: &str = "lay the tree out again: cargo rexen build tree";
+const REMEDY: &str = "lay a tree out: cargo rexen build tree [--out DIR]";
 
 /// What is in a tree, and what it was made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
