@@ -21,6 +21,8 @@ const PACKAGES: [&str; 4] = [
     "rexen-xenstore",
     "rexen-xm",
 ];
+/// The C library among the tools: static programs hold it.
+pub const LIBC: &str = "libc";
 const FEATURES: &str = "rexen-hypervisor/image";
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
@@ -197,7 +199,7 @@ fn toolchain() -> Result<BTreeMap<String, String>> {
         ("rustc", "rustc"),
         ("gcc", "gcc"),
         ("ld", "ld"),
-        ("libc", "ldd"),
+        (LIBC, "ldd"),
     ];
     let mut versions = BTreeMap::new();
     for (name, program) in tools {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::facts::{Facts, Kind, NAME, Source};
+use super::facts::{self, Facts, Kind, NAME, Source};
 use crate::cmd::Cmd;
 use crate::error::{Error, Result};
 
@@ -27,6 +27,15 @@ pub fn text(facts: &Facts) -> Result<String> {
             Kind::Patch => relation(&id(source), "PATCH_APPLIED", OURS),
         });
     }
+    for (tool, version) in &facts.toolchain {
+        let id = format!("SPDXRef-Tool-{tool}");
+        packages.push(named(&id, tool, "NOASSERTION", version));
+        relations.push(match tool.as_str() {
+            // Programs are static: they hold it.
+            facts::LIBC => relation(OURS, "STATIC_LINK", &id),
+            _ => relation(&id, "BUILD_TOOL_OF", OURS),
+        });
+    }
     let name = format!("{NAME}-{}", facts.version);
     let document = json!({
         "spdxVersion": "SPDX-2.3",
@@ -44,37 +53,33 @@ pub fn text(facts: &Facts) -> Result<String> {
 }
 
 fn ours(facts: &Facts) -> Value {
+    let mut package = named(OURS, NAME, env!("CARGO_PKG_LICENSE"), &facts.version);
+    package["sourceInfo"] = json!(format!("commit {}", facts.commit));
+    package
+}
+
+fn named(id: &str, name: &str, licence: &str, version: &str) -> Value {
     json!({
-        "SPDXID": OURS,
-        "name": NAME,
-        "versionInfo": facts.version,
+        "SPDXID": id,
+        "name": name,
+        "versionInfo": version,
         "downloadLocation": "NOASSERTION",
         "filesAnalyzed": false,
         "licenseConcluded": "NOASSERTION",
-        "licenseDeclared": env!("CARGO_PKG_LICENSE"),
+        "licenseDeclared": if licence.is_empty() { "NOASSERTION" } else { licence },
         "copyrightText": "NOASSERTION",
-        "sourceInfo": format!("commit {}", facts.commit),
     })
 }
 
 fn package(source: &Source) -> Value {
-    let mut package = json!({
-        "SPDXID": id(source),
-        "name": source.name,
-        "downloadLocation": "NOASSERTION",
-        "filesAnalyzed": false,
-        "licenseConcluded": "NOASSERTION",
-        "licenseDeclared": if source.licence.is_empty() { "NOASSERTION" } else { &source.licence },
-        "copyrightText": "NOASSERTION",
-        "checksums": [{ "algorithm": "SHA256", "checksumValue": source.sha256 }],
-    });
-    let Some(version) = &source.version else {
-        return package;
-    };
-    package["versionInfo"] = json!(version);
+    // A patch has no version but its content.
+    let version = source.version.as_ref().unwrap_or(&source.sha256);
+    let mut package = named(&id(source), &source.name, &source.licence, version);
+    package["checksums"] = json!([{ "algorithm": "SHA256", "checksumValue": source.sha256 }]);
     let kind = match source.kind {
         Kind::Debian => "deb/debian",
-        _ => "cargo",
+        Kind::Crate => "cargo",
+        Kind::Patch => return package,
     };
     // In a package URL "+" and ":" stand for something else.
     let escaped = version.replace('+', "%2B").replace(':', "%3A");

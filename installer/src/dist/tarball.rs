@@ -152,7 +152,8 @@ fn append(
         Entry::Folder { mode } => {
             header.set_entry_type(EntryType::Directory);
             header.set_mode(*mode);
-            tarball.append_data(&mut header, to, io::empty())
+            // Folders end in a slash.
+            tarball.append_data(&mut header, to.join(""), io::empty())
         }
         Entry::File { mode, size, .. } => {
             header.set_entry_type(EntryType::Regular);

@@ -29,18 +29,12 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Checks the tree in the folder or tarball `place`, and prints a line for each entry that is missing, changed or extra.
+/// Does [`check`], and prints a line for each entry that is missing, changed or extra.
 ///
 /// # Errors
 /// There is one; or the manifest is not there or is damaged; or something cannot be read.
 pub fn verify(place: &Path) -> Result<()> {
-    let (manifest, mut found) = if place.is_file() {
-        tarball::read(place)?
-    } else {
-        (Manifest::read(place)?, scan(place)?)
-    };
-    found.remove(MANIFEST);
-    let differences = compare(&manifest.entries, &found);
+    let (manifest, differences) = check(place)?;
     for difference in &differences {
         ui::result(&difference.to_string());
     }
@@ -49,7 +43,7 @@ pub fn verify(place: &Path) -> Result<()> {
     if !differences.is_empty() {
         let count = differences.len();
         return Err(Error::new(format!(
-            "{shown} is not what its manifest says: {count} differences, named above"
+            "{shown} is not what its manifest says (differences: {count}, named above)"
         ))
         .remedy("lay the tree out again: cargo rexen build tree"));
     }
@@ -58,6 +52,21 @@ pub fn verify(place: &Path) -> Result<()> {
         "{shown}: Rexen {version}, commit {commit:.12}: {entries} entries are as the manifest says"
     ));
     Ok(())
+}
+
+/// Reads the manifest of the tree in the folder or tarball `place`, and finds every difference.
+///
+/// # Errors
+/// The manifest is not there or is damaged, or something cannot be read.
+pub fn check(place: &Path) -> Result<(Manifest, Vec<Difference>)> {
+    let (manifest, mut found) = if place.is_file() {
+        tarball::read(place)?
+    } else {
+        (Manifest::read(place)?, scan(place)?)
+    };
+    found.remove(MANIFEST);
+    let differences = compare(&manifest.entries, &found);
+    Ok((manifest, differences))
 }
 
 /// Every difference, by path.
