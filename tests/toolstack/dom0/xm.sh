@@ -44,7 +44,8 @@ losetup "$phy" /tmp/xa2.img
 cat > /tmp/vif-mark << 'END'
 #!/bin/sh
 echo "$@" >> /tmp/vif-marks
-exec /etc/xen/scripts/vif-bridge "$@"
+vif=$(echo "$@" | tr ' ' '\n' | sed -n 's/^vif=//p')
+[ "$1" != up ] || { ip link set "$vif" master xen-br0 && ip link set "$vif" up; }
 END
 chmod 755 /tmp/vif-mark
 cat guest.cfg - > /tmp/xa.cfg << END
@@ -103,7 +104,7 @@ guest xa 'dd if=/dev/zero of=/dev/xvdb bs=512 count=1 2> /dev/null; echo $?' && 
 check xm-var-disk-readonly "dd says $said"
 guest xa 'cat /sys/class/net/eth0/address /sys/class/net/eth1/address; ls -d /sys/class/net/eth2' ; echo "$said" | grep -q '^aa:00:00:00:00:a1 aa:00:00:[0-7][0-9a-f]:[0-9a-f]*:[0-9a-f]* ls: '
 check xm-var-vif-nics "$said"
-[ -e /sys/class/net/xa.lan/master ] && [ "$(basename "$(readlink /sys/class/net/xa.lan/master)")" = xen-br0 ] &&
+[ "$(basename "$(readlink /sys/class/net/xa.lan/master)")" = xen-br0 ] &&
     grep -q '^up .*aa:00:00:00:00:a1' /tmp/vif-marks && grep -q 'ip=.*10.9.0.7' /tmp/vif-marks
 check xm-var-vif-script "$(head -n 1 /tmp/vif-marks)"
 [ "$(xenstore-read "/local/domain/0/backend/vif/$(xm domid xa)/0/rate")" = 50000,50000 ]
@@ -171,7 +172,7 @@ check xm-events "$(head -n 1 /tmp/events)"
 
 # --- commands that change a running guest ---
 good '' pause xa
-good '  --p--  ' list xa
+good '  -[b-]p--  ' list xa
 good '' unpause xa
 bad 'invalid domain:nobody' pause nobody
 bad 'Missing domain' unpause
@@ -211,11 +212,6 @@ fine
 check xm-changes "$wrong"
 guest xa 'dmesg | grep -c "sysrq: HELP"' && [ "$said" = 1 ]
 check xm-sysrq "$said lines in the guest's dmesg"
-good '' vcpu-set xa 2
-bad '1 to 2 can be up' vcpu-set xa 3
-has_cpus() { guest xa 'cat /sys/devices/system/cpu/online' && [ "$said" = "$1" ]; }
-fine && await 120 has_cpus 0-1 && x vcpu-set xa 1 && await 120 has_cpus 0
-check xm-vcpu-set "$wrong online: $said"
 good '' maxmem xa 160
 good '' mem-max xa 192
 bad 'MB' maxmem xa none
@@ -257,6 +253,13 @@ good '' network-detach xa aa:00:00:00:00:a3
 bad 'has no vif' network-detach xa 2
 fine
 check xm-network-detach "$wrong"
+
+good '' vcpu-set xa 2
+bad '1 to 2 can be up' vcpu-set xa 3
+# The kernel makes the CPU present; putting it to use is udev's business, which this guest has not.
+has_cpus() { guest xa 'cd /sys/devices/system/cpu; echo 1 > cpu1/online; cat online' && [ "$said" = "$1" ]; }
+fine && await 120 has_cpus 0-1 && x vcpu-set xa 1 && await 120 guest xa '! test -e /sys/devices/system/cpu/cpu1/online'
+check xm-vcpu-set "$wrong online: $said"
 
 # --- ends, and what follows them ---
 good '' reboot xa

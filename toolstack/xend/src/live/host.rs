@@ -46,10 +46,11 @@ fn run<S: AsRef<OsStr>>(program: &str, args: &[S], env: &[(String, String)]) -> 
         .stdin(Stdio::null());
     let output = command.output().map_err(at(program))?;
     if !output.status.success() {
-        let words = String::from_utf8_lossy(&output.stderr);
+        // Why, rather than what it did before.
+        let words = [&output.stdout, &output.stderr].map(|said| String::from_utf8_lossy(said));
         let said = words
-            .lines()
-            .chain(String::from_utf8_lossy(&output.stdout).lines())
+            .iter()
+            .flat_map(|words| words.lines())
             .map(str::to_owned)
             .next_back();
         return Err(Error::failed(format!(
