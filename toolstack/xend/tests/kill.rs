@@ -286,7 +286,12 @@ fn kill_everywhere(work: &Work, twice: bool) {
             };
             assert!(
                 now == *expected,
-                "{label}, after change {point} of {points}, the second xend after {cut} (twice: {twice}):\n{}",
+                "{label}, after change {point} of {points}{}:\n{}",
+                if twice {
+                    format!(", and the second xend after {cut} of its own")
+                } else {
+                    String::new()
+                },
                 difference(&now, expected)
             );
             if !more {
