@@ -235,8 +235,8 @@ fn settled(xend: &Xend) -> bool {
         })
 }
 
-/// Of the second xend's changes, each point of the first takes every fifth, and neighbours take others.
-const STRIDE: u64 = 5;
+/// Of the second xend's changes, each point of the first takes every thirteenth, and neighbours take others.
+const STRIDE: u64 = 13;
 
 /// Kills xend after every change of an operation; and, where `twice`, the one after it amid its own.
 fn kill_everywhere(work: &Work, twice: bool) {
