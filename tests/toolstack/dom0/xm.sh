@@ -305,7 +305,8 @@ await 120 in_state xb '*c*'
 check xm-var-on-crash "$(column xb 5)"
 x destroy xb > /dev/null && await 60 is_gone xb
 check xm-destroy "$(column xb 5)"
-x create -q /tmp/xb.cfg > /dev/null && await 300 is_up xb 3 && x reboot xb && await 120 is_gone xb
+# By itself: xm reboot has it start again, whatever its configuration says.
+x create -q /tmp/xb.cfg > /dev/null && await 300 is_up xb 3 && type_in xb 'reboot -f' && await 120 is_gone xb
 check xm-var-on-reboot "$(column xb 5)"
 good '' dmesg -c
 losetup -d "$phy"
