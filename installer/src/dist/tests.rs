@@ -18,6 +18,21 @@ use crate::tree;
 
 const TIME: u64 = 1_700_000_000;
 
+/// Of the modules of our kernels, those that docs/install-tree.md names.
+const XEN0_MODULES: &[&str] = &[
+    "drivers/block/nbd",
+    "fs/fat/fat",
+    "fs/fat/vfat",
+    "net/netfilter/nf_conntrack",
+    "net/netfilter/nf_tables",
+];
+const XENU_MODULES: &[&str] = &[
+    "drivers/block/loop",
+    "fs/fat/fat",
+    "fs/fat/vfat",
+    "lib/libcrc32c",
+];
+
 /// A folder with parts and room for trees; gone when dropped.
 struct Workshop {
     dir: PathBuf,
@@ -58,7 +73,11 @@ impl Workshop {
                     for name in ["alias", "dep", "symbols"] {
                         files.push(modules.join(format!("modules.{name}")));
                     }
-                    files.push(modules.join("kernel/fs/fat/vfat.ko"));
+                    let built = match part {
+                        Part::XenU => XENU_MODULES,
+                        _ => XEN0_MODULES,
+                    };
+                    files.extend(built.iter().map(|m| modules.join(format!("kernel/{m}.ko"))));
                 }
                 _ => {}
             }
