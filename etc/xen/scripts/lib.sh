@@ -32,6 +32,13 @@ exists() {
     ip link show dev "$1" >/dev/null 2>&1
 }
 
+# going VIF COMMAND...: a command on an interface that its driver may take away meanwhile; then there is nothing to do.
+going() {
+    vif_going=$1
+    shift
+    "$@" || ! exists "$vif_going"
+}
+
 # The interface or bridge another one is on; nothing if none.
 master_of() {
     ip -o link show dev "$1" 2>/dev/null | sed -n 's/.* master \([^ ]*\).*/\1/p'
