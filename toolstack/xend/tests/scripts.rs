@@ -330,3 +330,27 @@ fn all_scripts_are_valid_shell_and_can_be_run() {
         );
     }
 }
+
+#[test]
+fn an_interface_may_vanish_while_it_is_taken_down() {
+    let args = [
+        "down",
+        "domain=a",
+        "vif=vif1.0",
+        "mac=aa:00:00:00:00:01",
+        "bridge=br",
+    ];
+    let bench = Bench::new("vanishing");
+    let gone = bench.0.join("gone");
+    let gone = gone.to_str().unwrap();
+    // The first command on it fails, and it is not there any more; or it is, and that is an error.
+    for (after, succeeds) in [("exit 1", true), ("exit 0", false)] {
+        let _ = fs::remove_file(gone);
+        let body = format!(
+            "case \"$*\" in 'link show '*) [ ! -e {gone} ] || {after};; *' down') touch {gone}; exit 2;; esac"
+        );
+        bench.fake("ip", &body);
+        let output = bench.run("vif-bridge", &args);
+        assert_eq!(output.status.success(), succeeds, "{output:?}");
+    }
+}
