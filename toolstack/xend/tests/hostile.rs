@@ -148,29 +148,44 @@ impl Xend {
         }
     }
 
-    /// Sends bytes, waits so long for an answer to begin, and for its end as long as it takes; hangs up in between.
+    /// Sends bytes, waits so long for them to be taken and for an answer to begin, hangs up, and waits for its end.
     fn send(&self, bytes: &[u8], begin: Duration) -> Vec<u8> {
         let stream = UnixStream::connect(self.folder.join("socket")).unwrap();
-        // It may refuse the rest and hang up in the middle.
+        // It may refuse the rest and hang up in the middle; or answer with a stream, and then read on only when that is over.
+        stream.set_write_timeout(Some(begin)).unwrap();
         let _ = (&stream).write_all(bytes);
         stream.set_read_timeout(Some(begin)).unwrap();
         let mut answer = vec![0; 1 << 16];
         let first = (&stream).read(&mut answer).unwrap_or(0);
         answer.truncate(first);
         let _ = stream.shutdown(std::net::Shutdown::Write);
-        // A stream goes on to a client that still listens.
-        let shown = String::from_utf8_lossy(&answer);
-        let is_stream = shown.contains("transfer-encoding: chunked");
-        let end = if is_stream { SOON } else { PATIENCE };
-        stream.set_read_timeout(Some(end)).unwrap();
-        let end = (&stream).take(ANSWER_MAX as u64).read_to_end(&mut answer);
-        assert!(answer.len() < ANSWER_MAX, "an answer without end");
-        assert!(
-            is_stream || !end.is_err_and(|e| e.kind() == ErrorKind::WouldBlock),
-            "no end after {:?}, and before it {:?}",
-            String::from_utf8_lossy(&bytes[..bytes.len().min(2000)]),
-            String::from_utf8_lossy(&answer[..answer.len().min(2000)]),
-        );
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        let mut piece = vec![0; 1 << 16];
+        loop {
+            let count = match (&stream).read(&mut piece) {
+                Ok(count) => count,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    // A stream goes on to a client that still listens.
+                    if String::from_utf8_lossy(&answer).contains("transfer-encoding: chunked") {
+                        break;
+                    }
+                    assert!(
+                        Instant::now() < deadline,
+                        "no end after {:?}, and before it {:?}",
+                        String::from_utf8_lossy(&bytes[..bytes.len().min(2000)]),
+                        String::from_utf8_lossy(&answer[..answer.len().min(2000)]),
+                    );
+                    continue;
+                }
+                Err(_) => break,
+            };
+            if count == 0 {
+                break;
+            }
+            answer.extend_from_slice(&piece[..count]);
+            assert!(answer.len() < ANSWER_MAX, "an answer without end");
+        }
         answer
     }
 
