@@ -12,7 +12,6 @@ pub mod cpio;
 pub mod debian;
 pub mod debian_set;
 pub mod dist;
-pub mod error;
 pub mod gate;
 pub mod hypervisor;
 pub mod initramfs;
@@ -35,3 +34,4 @@ pub use hypervisor::{Artefacts, Options, build_guest, build_guests, build_hyperv
 pub use initramfs::initramfs;
 pub use kernel::{Flavour, Kernel, KernelOptions, build_kernel};
 pub use qemu::{End, Flow, Nic, Qemu, Run, SerialLog};
+pub use rexen_install::error;

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use serde::{Deserialize, Serialize};
+pub use rexen_install::facts::{Facts, Kind, NAME, Source};
+use serde::Deserialize;
 
 use crate::cache::sha256;
 use crate::cmd::Cmd;
@@ -12,8 +13,6 @@ use crate::kernel::series::Series;
 use crate::kernel::source::{Pin, patches_dir};
 use crate::tree;
 
-/// What we are called in manifests, SBOMs and tarballs.
-pub const NAME: &str = "rexen";
 /// The packages whose programs are in the tree; what they are linked from is in it, too.
 const PACKAGES: [&str; 4] = [
     "rexen-hypervisor",
@@ -26,76 +25,28 @@ pub const LIBC: &str = "libc";
 const FEATURES: &str = "rexen-hypervisor/image";
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// What kind of thing a source is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// A Debian package; the hash is that of the .deb.
-    Debian,
-    /// A patch of ours to Linux.
-    Patch,
-    /// A Rust crate; the hash is that of Cargo.lock.
-    Crate,
-}
-
-/// Something the tree is made from.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Source {
-    /// Of which kind.
-    pub kind: Kind,
-    /// Its name there.
-    pub name: String,
-    /// Its version; patches have none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
-    /// SHA-256, in hex.
-    pub sha256: String,
-    /// Its licence, as an SPDX expression.
-    pub licence: String,
-}
-
-/// All of that.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Facts {
-    /// Our version.
-    pub version: String,
-    /// The commit of this source tree, or `unknown` where it is not a clone.
-    pub commit: String,
-    /// Whether the source tree differs from that commit.
-    pub modified: bool,
-    /// The time that everything in the tree has: SOURCE_DATE_EPOCH, else that of the commit. Seconds since 1970, UTC.
-    pub time: u64,
-    /// Tool and version.
-    pub toolchain: BTreeMap<String, String>,
-    /// Sources of others and patches of ours, sorted.
-    pub sources: Vec<Source>,
-}
-
-impl Facts {
-    /// Collects them for this source tree.
-    ///
-    /// # Errors
-    /// A lock file or a patch cannot be read; a tool cannot be asked.
-    pub fn collect() -> Result<Self> {
-        let git = |args: &[&str]| Cmd::new("git").args(args).dir(tree::root()).output().ok();
-        let commit = git(&["rev-parse", "HEAD"]).map(|c| c.trim().to_owned());
-        let status = git(&["status", "--porcelain"]).unwrap_or_default();
-        let epoch = std::env::var("SOURCE_DATE_EPOCH").ok();
-        let time = epoch.or_else(|| git(&["log", "-1", "--format=%ct"]));
-        let mut sources = vec![linux()?];
-        sources.extend(patches()?);
-        sources.extend(crates()?);
-        sources.sort();
-        Ok(Self {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            commit: commit.unwrap_or_else(|| "unknown".to_owned()),
-            modified: !status.trim().is_empty(),
-            time: seconds(time.as_deref())?,
-            toolchain: toolchain()?,
-            sources,
-        })
-    }
+/// Collects them for this source tree.
+///
+/// # Errors
+/// A lock file or a patch cannot be read; a tool cannot be asked.
+pub fn collect() -> Result<Facts> {
+    let git = |args: &[&str]| Cmd::new("git").args(args).dir(tree::root()).output().ok();
+    let commit = git(&["rev-parse", "HEAD"]).map(|c| c.trim().to_owned());
+    let status = git(&["status", "--porcelain"]).unwrap_or_default();
+    let epoch = std::env::var("SOURCE_DATE_EPOCH").ok();
+    let time = epoch.or_else(|| git(&["log", "-1", "--format=%ct"]));
+    let mut sources = vec![linux()?];
+    sources.extend(patches()?);
+    sources.extend(crates()?);
+    sources.sort();
+    Ok(Facts {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        commit: commit.unwrap_or_else(|| "unknown".to_owned()),
+        modified: !status.trim().is_empty(),
+        time: seconds(time.as_deref())?,
+        toolchain: toolchain()?,
+        sources,
+    })
 }
 
 /// Reads SOURCE_DATE_EPOCH or git's time; without either it is 0.

@@ -1,7 +1,7 @@
 //! The install tree: what an installation copies to `/`, with a manifest that tells each of its bytes.
 //!
 //! [`list`] says what goes where; [`layout`] makes it so, beside its place and then by rename; [`scan`] reads what is in
-//! a folder, for the [`manifest`] and for [`verify`]; [`facts`] tells what everything was made from, and [`sbom`] writes
+//! a folder, for the [`Manifest`] and for [`verify`]; [`facts`] tells what everything was made from, and [`sbom`] writes
 //! that for others; [`tarball`] packs the tree. The same commit gives the same bytes.
 
 use std::path::{Path, PathBuf};
@@ -14,19 +14,16 @@ use crate::{toolstack, tree, ui};
 pub mod facts;
 pub mod layout;
 pub mod list;
-pub mod manifest;
 pub mod sbom;
-pub mod scan;
 pub mod tarball;
 pub mod verify;
 
 pub use facts::Facts;
 use list::Parts;
-pub use manifest::Manifest;
+pub use rexen_install::manifest::{MANIFEST, Manifest};
+pub use rexen_install::scan;
 pub use verify::verify;
 
-/// Where the manifest is in the tree: with the rest of ours, because the tree goes to `/`.
-pub const MANIFEST: &str = "usr/share/rexen/manifest.toml";
 /// Where the SBOM is in the tree.
 pub const SBOM: &str = "usr/share/rexen/sbom.spdx.json";
 
@@ -55,7 +52,7 @@ pub fn build_tree(out: &Path, options: &TreeOptions) -> Result<Manifest> {
     }
     layout::ensure_replaceable(out)?;
     let parts = build_parts(options)?;
-    let facts = Facts::collect()?;
+    let facts = facts::collect()?;
     ui::step(&format!("install tree: {}", out.display()));
     let mut rows = list::rows();
     if options.xl {

@@ -7,12 +7,13 @@ use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::{Facts, Source};
-use super::scan::{Entries, Entry};
-use super::{MANIFEST, facts};
-use crate::cache::sha256;
 use crate::error::{Error, Result};
+use crate::facts::{Facts, NAME, Source};
+use crate::hash::sha256;
+use crate::scan::{Entries, Entry};
 
+/// Where the manifest is in the tree: with the rest of ours, because the tree goes to `/`.
+pub const MANIFEST: &str = "usr/share/rexen/manifest.toml";
 /// What we write and understand.
 const FORMAT: u32 = 1;
 const SEAL: &str = "# sha256 of the lines above: ";
@@ -114,7 +115,7 @@ impl Manifest {
     fn document(&self) -> Document {
         let mut document = Document {
             format: FORMAT,
-            name: facts::NAME.to_owned(),
+            name: NAME.to_owned(),
             version: self.facts.version.clone(),
             commit: self.facts.commit.clone(),
             modified: self.facts.modified,

@@ -5,8 +5,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::cache::sha256_file;
 use crate::error::{Error, Result};
+use crate::hash::sha256_file;
 
 /// One entry of a tree. Modes are the twelve permission bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +75,11 @@ pub fn walk(dir: &Path, visit: &mut dyn FnMut(String, &Path) -> Result<()>) -> R
     Ok(())
 }
 
-fn entry(path: &Path) -> Result<Entry> {
+/// Reads one entry.
+///
+/// # Errors
+/// It is not there or cannot be read.
+pub fn entry(path: &Path) -> Result<Entry> {
     let about = fs::symlink_metadata(path).map_err(Error::io("read", path))?;
     let mode = about.permissions().mode() & 0o7777;
     let kind = about.file_type();
