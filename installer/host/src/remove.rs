@@ -1,0 +1,148 @@
+//! Takes everything away again: the boot menu first, so that it never names what is not there.
+
+use std::fs;
+
+use crate::apply::make_menu;
+use crate::disk::{Disk, part_of};
+use crate::error::{Error, Result};
+use crate::grub;
+use crate::record::{Item, Record, Saved, State, backup_of, mark};
+use crate::scan::Entry;
+
+/// What becomes of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// It is as it was before us.
+    No,
+    /// It is not as we left it, so it stays.
+    Changed,
+}
+
+/// Removes what a record says is ours, and gives back what was there. Says what stays.
+///
+/// # Errors
+/// The file system's; GRUB makes no menu. The next run goes on from there.
+pub fn remove(
+    disk: &dyn Disk,
+    mut record: Record,
+    say: &mut dyn FnMut(&str),
+) -> Result<Vec<String>> {
+    let mut kept = Vec::new();
+    record.state = State::Removing;
+    record.write(disk)?;
+    say("taking the boot menu back");
+    let again = menu(disk, &mut record)?;
+    say(&format!("removing {} files", record.items.len()));
+    let mut items: Vec<&String> = record.items.keys().collect();
+    // The hypervisor last, as it came.
+    items.sort_by_key(|p| (*p == grub::XEN, *p));
+    for path in items {
+        if give_back(disk, &record, path)? == Kept::Changed {
+            kept.push(path.clone());
+        }
+    }
+    disk.sync()?;
+    if again {
+        say("making the boot menu");
+        new_menu(disk)?;
+    }
+    for folder in record.folders.iter().rev() {
+        if !disk.remove_folder(folder)? {
+            kept.push(format!("{folder}/"));
+        }
+    }
+    // What holds a kept file is not worth a word of its own.
+    let of_files = kept.clone();
+    kept.retain(|k| {
+        !k.ends_with('/') || !of_files.iter().any(|f| f != k && f.starts_with(k.as_str()))
+    });
+    disk.sync()?;
+    Record::remove(disk)?;
+    Ok(kept)
+}
+
+/// Puts the menu from before us back; says whether it must be made anew once our files are gone.
+fn menu(disk: &dyn Disk, record: &mut Record) -> Result<bool> {
+    disk.remove(grub::MENU_PART)?;
+    disk.remove(&format!("{}.new", grub::MENU_PART))?;
+    let Some(menu) = &record.menu else {
+        return Ok(false);
+    };
+    let Some(now) = disk.entry(grub::MENU)?.as_ref().map(mark) else {
+        return Ok(false);
+    };
+    match &menu.before {
+        Some(before) if before.mark == now => Ok(false),
+        Some(before) if menu.ours.contains(&now) => {
+            give_saved(disk, grub::MENU, before)?;
+            disk.sync()?;
+            Ok(false)
+        }
+        _ => {
+            // Others made theirs since. Without our settings the default is theirs; our entry goes with our files.
+            if record.items.contains_key(grub::SETTINGS) {
+                give_back(disk, record, grub::SETTINGS)?;
+                disk.sync()?;
+                new_menu(disk)?;
+            }
+            Ok(true)
+        }
+    }
+}
+
+fn new_menu(disk: &dyn Disk) -> Result<()> {
+    make_menu(disk)?;
+    disk.rename(grub::MENU_PART, grub::MENU)?;
+    disk.sync()
+}
+
+/// Gives one path back what was there before us, if what is there is ours.
+///
+/// # Errors
+/// The file system's.
+pub(crate) fn give_back(disk: &dyn Disk, record: &Record, path: &str) -> Result<Kept> {
+    let item = &record.items[path];
+    disk.remove(&part_of(path))?;
+    let is = disk.entry(path)?;
+    if item.foreign || !is_ours(item, is.as_ref()) {
+        let before = item.before.as_ref().map(|b| &b.mark);
+        let same = item.foreign || is.as_ref().map(mark).as_ref() == before;
+        return Ok(if same { Kept::No } else { Kept::Changed });
+    }
+    match &item.before {
+        Some(before) => give_saved(disk, path, before)?,
+        None => disk.remove(path)?,
+    }
+    Ok(Kept::No)
+}
+
+/// Whether what is at a path is ours to remove or replace.
+fn is_ours(item: &Item, is: Option<&Entry>) -> bool {
+    match is {
+        None => item.before.is_some(),
+        Some(is) => item.ours.contains(&mark(is)),
+    }
+}
+
+/// Puts a backup in its place.
+fn give_saved(disk: &dyn Disk, path: &str, saved: &Saved) -> Result<()> {
+    let part = part_of(path);
+    if let Some(target) = saved.mark.strip_prefix("-> ") {
+        disk.remove(&part)?;
+        disk.link(&part, target)?;
+    } else {
+        let from = disk.at(&backup_of(path));
+        let bytes = fs::read(&from).map_err(Error::io("read", &from))?;
+        if crate::hash::sha256(&bytes) != saved.mark {
+            return Err(Error::new(format!("{} is damaged", from.display()))
+                .because(format!("it is the backup of /{path}"))
+                .remedy(format!(
+                    "put that file there by hand, remove {}, and run this again",
+                    from.display()
+                )));
+        }
+        disk.write(&part, &bytes, saved.meta())?;
+    }
+    disk.sync()?;
+    disk.rename(&part, path)
+}
