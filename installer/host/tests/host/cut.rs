@@ -190,7 +190,7 @@ impl Disk for CutDisk {
     fn make_menu(&self, path: &str) -> Result<()> {
         let menu = menu(self.root());
         let at = self.at(path);
-        let begun = self.step(&[at.clone()], || {
+        let begun = self.step(std::slice::from_ref(&at), || {
             fs::write(&at, &menu[..menu.len() / 2]).unwrap();
         });
         begun?;

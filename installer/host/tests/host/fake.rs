@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -107,6 +108,15 @@ impl Host {
 
     pub fn root(&self) -> &Path {
         &self.dir.0
+    }
+
+    /// The same host once more.
+    pub fn copy(&self) -> Self {
+        let dir = Dir::new();
+        let all = self.root().join(".");
+        let done = Command::new("cp").arg("-a").arg(all).arg(&dir.0).status();
+        assert!(done.unwrap().success());
+        Self { dir }
     }
 
     pub fn text(&self, path: &str) -> String {

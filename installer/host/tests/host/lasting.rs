@@ -81,8 +81,9 @@ impl Case {
 
     /// Runs with a fault at each step, and calls `after` on what that leaves.
     fn each_step(&self, trees: &Trees, fault: fn(u32) -> Fault, after: &dyn Fn(&Host, &str)) {
+        let prepared = (self.prepare)(trees);
         for step in 1..MANY {
-            let host = (self.prepare)(trees);
+            let host = prepared.copy();
             let disk = host.disk().with(fault(step));
             let ended = (self.run)(&disk, trees);
             if !disk.struck() {
@@ -103,14 +104,13 @@ impl Case {
         let (done, undone) = self.uncut(&trees);
         for fault in [Fault::Cut, Fault::Lost] {
             self.each_step(&trees, fault, &|host, at| {
+                let other = host.copy();
                 (self.run)(&host.disk(), &trees).unwrap_or_else(|e| panic!("{at}: {e}"));
                 host.assert_boots(at);
                 assert_same(&host.all(), &done, at);
-            });
-            self.each_step(&trees, fault, &|host, at| {
-                host.uninstall().unwrap_or_else(|e| panic!("{at}: {e}"));
-                host.assert_boots(at);
-                assert_same(&host.all(), &undone, at);
+                other.uninstall().unwrap_or_else(|e| panic!("{at}: {e}"));
+                other.assert_boots(at);
+                assert_same(&other.all(), &undone, at);
             });
         }
     }
