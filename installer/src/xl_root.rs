@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::initramfs::add_modules;
 use crate::lock::Role;
 use crate::qemu::{Flow, Qemu, Run};
-use crate::{hypervisor::gzip, tree, ui};
+use crate::{hypervisor::gzip, toolstack, tree, ui};
 
 /// Bump when this file changes what it makes from the same inputs.
 const RECIPE: &str = "1";
@@ -103,6 +103,31 @@ impl Kit {
         })?;
         Ok(Self {
             kernel: kernel.image.clone(),
+            initrd: dir.join("dom0.gz"),
+        })
+    }
+
+    /// The same, with the toolstack's own programs in domain 0's /usr/lib/rexen, beside Debian's.
+    ///
+    /// # Errors
+    /// The toolstack does not build.
+    pub fn with_toolstack(&self) -> Result<Self> {
+        let programs = toolstack::build()?;
+        let key = Inputs::of("xl-root-own")
+            .file("debian", &self.initrd)?
+            .tree("own", programs.folder())?
+            .finish();
+        let dir = Cache::open()?.get_or_make("xl-root-own", &key, |dir| {
+            let mut own = Archive::new();
+            own.tree(programs.folder(), &|name| {
+                Some(format!("usr/lib/rexen/{name}"))
+            })?;
+            // The kernel unpacks one archive after the other.
+            let both = [read(&self.initrd)?, gzip(&own.finish()?)?].concat();
+            write(&dir.join("dom0.gz"), both)
+        })?;
+        Ok(Self {
+            kernel: self.kernel.clone(),
             initrd: dir.join("dom0.gz"),
         })
     }

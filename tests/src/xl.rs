@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rexen_installer::{Consent, Result, SerialLog, fetch_debian_kernel, xl_root::Kit};
+use rexen_installer::{Consent, Qemu, Result, SerialLog, fetch_debian_kernel, xl_root::Kit};
 
 use crate::guest;
 use crate::host::Host;
@@ -59,9 +59,23 @@ pub fn demand_with(kit: &Kit, host: Host, script: &str) {
 /// As [`demand`], but for checks that fail: they are in what it said.
 pub fn costs(host: Host) -> SerialLog {
     let kit = debian_kit().expect("domain 0 with Debian's xl");
+    run_with(&kit, host, "costs", guest::counted)
+}
+
+/// As [`costs`], with another script, and with our toolstack's programs in the root, too.
+///
+/// # Panics
+/// As [`costs`].
+pub fn toolstack_costs(host: Host, script: &str) -> SerialLog {
+    let kit = debian_kit().and_then(|kit| kit.with_toolstack());
+    let kit = kit.expect("domain 0 with Debian's xl and our toolstack");
+    run_with(&kit, host, script, guest::counted_without_rest)
+}
+
+fn run_with(kit: &Kit, host: Host, script: &str, counted: fn(Qemu) -> Qemu) -> SerialLog {
     let image = host.image();
     let _slot = Slot::take();
-    let slow = |machine| guest::counted(machine).timeout(Duration::from_secs(3600));
-    let (_, run) = kit.run(&image, "costs", slow).expect("QEMU runs");
+    let slow = |machine| counted(machine).timeout(Duration::from_secs(7200));
+    let (_, run) = kit.run(&image, script, slow).expect("QEMU runs");
     run.log
 }
