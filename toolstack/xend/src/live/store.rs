@@ -63,11 +63,15 @@ impl Store for ClientStore {
     }
 
     fn release(&self, domid: DomId) -> Result<()> {
-        // A domain that the store does not know needs no release.
-        if self.0.is_introduced(domid).map_err(failed("asking"))? {
-            self.0
-                .release(domid)
-                .map_err(failed(&format!("releasing domain {domid}")))?;
+        // A domain that the store does not know needs no release. One whose answer was lost may have taken place: so the store
+        // is asked again.
+        while self.0.is_introduced(domid).map_err(failed("asking"))? {
+            match self.0.release(domid) {
+                Err(ClientError::Lost { .. }) => {}
+                released => {
+                    return released.map_err(failed(&format!("releasing domain {domid}")));
+                }
+            }
         }
         Ok(())
     }
@@ -94,9 +98,47 @@ impl Store for ClientStore {
 
 #[cfg(test)]
 mod tests {
-    use rexen_xenstore::client::MemoryStore;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use rexen_xenstore::client::{MemoryStore, Result as ClientResult, Transport, Watch};
+    use rexen_xenstore::wire::Op;
 
     use super::*;
+
+    /// A store that releases a domain and is killed before it says so.
+    #[derive(Clone, Default)]
+    struct Mute {
+        released: Arc<AtomicBool>,
+    }
+
+    impl Transport for Mute {
+        fn request(&self, op: Op, _tx_id: u32, _payload: &[u8]) -> ClientResult<Vec<u8>> {
+            match op {
+                Op::IsDomainIntroduced if self.released.load(Ordering::Relaxed) => {
+                    Ok(b"F\0".to_vec())
+                }
+                Op::IsDomainIntroduced => Ok(b"T\0".to_vec()),
+                Op::Release => {
+                    assert!(!self.released.swap(true, Ordering::Relaxed), "once");
+                    Err(ClientError::Lost { op })
+                }
+                _ => panic!("{op:?} is not part of a release"),
+            }
+        }
+
+        fn watch(&self, _path: &str, _depth: Option<u32>) -> ClientResult<Watch> {
+            panic!("a release watches nothing")
+        }
+    }
+
+    #[test]
+    fn a_release_whose_answer_is_lost_counts() {
+        let store = Mute::default();
+        let released = store.released.clone();
+        assert_eq!(ClientStore::new(Client::over(store)).release(3), Ok(()));
+        assert!(released.load(Ordering::Relaxed));
+    }
 
     #[test]
     fn changes_reach_the_store_together() {

@@ -1,8 +1,11 @@
 //! The transport to a running xenstored: its Unix socket, or the kernel's `/dev/xen/xenbus`.
 //!
 //! One thread reads and hands out replies (by request id) and events (by token). When the daemon goes away and comes
-//! back, the connection is made again: requests that may be repeated are, watches are registered again and fire, open
-//! transactions are lost, which their owner learns as a conflict.
+//! back, the connection is made again, to where it was: requests that may be repeated are, watches are registered again
+//! and fire, open transactions are lost, which their owner learns as a conflict.
+//!
+//! Over the kernel's device one request is under way at a time: Linux (drivers/xen/xenbus, `xenbus_dev_request_and_reply`)
+//! keeps no copy of a request that waits to be sent, so the next one written to the same open file would replace its text.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
@@ -24,7 +27,7 @@ const SOCKETS: [&str; 2] = ["/run/xenstored/socket", "/var/run/xenstored/socket"
 /// The kernel's way to the daemon, which works in any domain.
 const DEVICES: [&str; 2] = ["/dev/xen/xenbus", "/proc/xen/xenbus"];
 /// How long a broken connection is tried again before callers hear of it.
-const RECONNECT_WITHIN: Duration = Duration::from_secs(5);
+const RECONNECT_WITHIN: Duration = Duration::from_secs(30);
 /// How long to wait between two tries.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -36,13 +39,15 @@ pub struct Socket {
 struct Shared {
     targets: Vec<PathBuf>,
     state: Mutex<State>,
-    /// Held while one message is written, so that messages do not mix.
+    /// Held while one message is written, so that messages do not mix; over a device, until its reply is there.
     writing: Mutex<()>,
 }
 
 #[derive(Default)]
 struct State {
-    link: Option<Arc<File>>,
+    link: Option<Link>,
+    /// What answered the first time. A restarted daemon is waited for there: a device opens even while there is none.
+    target: Option<PathBuf>,
     /// Counts connections, so that a reader of an old one changes nothing.
     epoch: u64,
     last_req: u32,
@@ -50,6 +55,13 @@ struct State {
     pending: HashMap<u32, Sender<Packet>>,
     transactions: HashSet<u32>,
     watches: HashMap<String, Registered>,
+}
+
+#[derive(Clone)]
+struct Link {
+    file: Arc<File>,
+    /// Whether a request is to wait for the reply to the one before.
+    one_at_a_time: bool,
 }
 
 struct Registered {
@@ -188,14 +200,15 @@ impl Shared {
             state.pending.insert(req_id, sender);
             (link, Packet::new(op, req_id, tx_id, payload.to_vec()))
         };
-        {
-            let _guard = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let reply = {
+            let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
             // A failed write shows to the reader too, which then drops our sender.
-            if (&*link).write_all(&packet.encode()).is_err() {
+            if (&*link.file).write_all(&packet.encode()).is_err() {
                 self.lock().pending.remove(&packet.req_id);
             }
-        }
-        let reply = receiver.recv().map_err(|_| Error::Lost { op })?;
+            let _until_answered = link.one_at_a_time.then_some(writing);
+            receiver.recv().map_err(|_| Error::Lost { op })?
+        };
         if op == Op::TransactionEnd {
             self.lock().transactions.remove(&tx_id);
         }
@@ -218,22 +231,26 @@ impl Shared {
         if state.link.is_some() {
             return Ok(());
         }
-        let link = Arc::new(open_first(&self.targets)?);
+        let targets = match &state.target {
+            Some(target) => std::slice::from_ref(target),
+            None => &self.targets,
+        };
+        let (link, target) = open_first(targets)?;
+        state.target = Some(target);
         state.epoch += 1;
-        let mut packets = Vec::new();
-        for (token, watch) in &state.watches {
-            // Request 0 belongs to nobody: its reply is dropped.
-            Packet::new(Op::Watch, 0, 0, watch.payload(token)).encode_into(&mut packets);
-        }
-        let (shared, reader, epoch) = (Arc::downgrade(self), Arc::clone(&link), state.epoch);
+        let (shared, reader, epoch) = (Arc::downgrade(self), Arc::clone(&link.file), state.epoch);
         thread::Builder::new()
             .name("xenstore".into())
             .spawn(move || read_all(&shared, &reader, epoch))
             .map_err(|e| Error::Connect {
                 tried: vec![(PathBuf::from("a thread to read replies"), e)],
             })?;
-        // If this fails, so do the reader and all who come next.
-        let _ = (&*link).write_all(&packets);
+        for (token, watch) in &state.watches {
+            // Request 0 belongs to nobody: its reply is dropped. If writing fails, so do the reader and all who come next.
+            // Each is written by itself, since a device takes one message at a time; it carries out a watch at once.
+            let packet = Packet::new(Op::Watch, 0, 0, watch.payload(token));
+            let _ = (&*link.file).write_all(&packet.encode());
+        }
         state.link = Some(link);
         Ok(())
     }
@@ -270,7 +287,7 @@ impl Drop for Shared {
     fn drop(&mut self) {
         if let Some(link) = self.lock().link.take() {
             // Wakes the reader of a socket; that of a device sleeps until the process ends.
-            let _ = rustix::net::shutdown(&*link, rustix::net::Shutdown::Both);
+            let _ = rustix::net::shutdown(&*link.file, rustix::net::Shutdown::Both);
         }
     }
 }
@@ -323,20 +340,129 @@ fn read_all(shared: &Weak<Shared>, link: &File, epoch: u64) {
     }
 }
 
-fn open_first(targets: &[PathBuf]) -> Result<File> {
+fn open_first(targets: &[PathBuf]) -> Result<(Link, PathBuf)> {
     let mut tried = Vec::new();
     for path in targets {
         match open(path) {
-            Ok(file) => return Ok(file),
+            Ok(link) => return Ok((link, path.clone())),
             Err(e) => tried.push((path.clone(), e)),
         }
     }
     Err(Error::Connect { tried })
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    if std::fs::metadata(path)?.file_type().is_char_device() {
-        return OpenOptions::new().read(true).write(true).open(path);
+fn open(path: &Path) -> io::Result<Link> {
+    let one_at_a_time = std::fs::metadata(path)?.file_type().is_char_device();
+    let file = if one_at_a_time {
+        OpenOptions::new().read(true).write(true).open(path)?
+    } else {
+        File::from(OwnedFd::from(UnixStream::connect(path)?))
+    };
+    Ok(Link {
+        file: Arc::new(file),
+        one_at_a_time,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// A daemon that answers one request.
+    fn answer(stream: &mut UnixStream, with: &[u8]) -> bool {
+        let (mut decoder, mut byte) = (Decoder::new(), [0]);
+        loop {
+            if stream.read(&mut byte).unwrap_or(0) == 0 {
+                return false;
+            }
+            if let (_, Some(request)) = decoder.push(&byte).unwrap() {
+                let reply = Packet::new(Op::Read, request.req_id, 0, with.to_vec());
+                return stream.write_all(&reply.encode()).is_ok();
+            }
+        }
     }
-    Ok(File::from(OwnedFd::from(UnixStream::connect(path)?)))
+
+    #[test]
+    fn a_restarted_daemon_is_waited_for_where_it_was() {
+        let folder = std::env::temp_dir().join(format!("xenstore-client-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (first, second) = (folder.join("first"), folder.join("second"));
+        let listener = UnixListener::bind(&first).unwrap();
+        let other = UnixListener::bind(&second).unwrap(); // It can be opened all the time, as a device can.
+        thread::spawn(move || answer(&mut other.accept().unwrap().0, b"other"));
+        let socket = Socket::to_first_of(vec![first.clone(), second]).unwrap();
+        let daemon = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            assert!(answer(&mut stream, b"x"));
+            drop((stream, listener)); // It is killed, and started again after a while.
+            thread::sleep(2 * RECONNECT_PAUSE);
+            std::fs::remove_file(&first).unwrap();
+            let (mut stream, _) = UnixListener::bind(&first).unwrap().accept().unwrap();
+            assert!(answer(&mut stream, b"x"));
+        });
+        assert_eq!(socket.request(Op::Read, 0, b"/a\0").unwrap(), b"x");
+        assert_eq!(socket.request(Op::Read, 0, b"/a\0").unwrap(), b"x");
+        daemon.join().unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn over_a_device_one_request_is_under_way_at_a_time() {
+        const NR: usize = 8;
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let link = Link {
+            file: Arc::new(File::from(OwnedFd::from(ours))),
+            one_at_a_time: true,
+        };
+        let shared = Arc::new(Shared {
+            targets: Vec::new(),
+            state: Mutex::default(),
+            writing: Mutex::default(),
+        });
+        let (reading, reader) = (Arc::downgrade(&shared), Arc::clone(&link.file));
+        thread::spawn(move || read_all(&reading, &reader, 0));
+        shared.lock().link = Some(link);
+        let answered = Arc::new(AtomicUsize::new(0));
+        let clients: Vec<_> = (0..NR)
+            .map(|_| {
+                let (shared, answered) = (Arc::clone(&shared), Arc::clone(&answered));
+                thread::spawn(move || {
+                    shared.request_once(Op::Read, 0, b"/a\0").unwrap();
+                    answered.fetch_add(1, Ordering::Relaxed);
+                })
+            })
+            .collect();
+        let mut decoder = Decoder::new();
+        let mut bytes = [0; 4096];
+        for _ in 0..NR {
+            // All that comes before an answer is one request; a second one has time to show.
+            let mut requests = Vec::new();
+            while requests.is_empty() {
+                let len = theirs.read(&mut bytes).unwrap();
+                thread::sleep(Duration::from_millis(5));
+                let mut rest = &bytes[..len];
+                while !rest.is_empty() {
+                    let (used, packet) = decoder.push(rest).unwrap();
+                    rest = &rest[used..];
+                    requests.extend(packet);
+                }
+            }
+            theirs.set_nonblocking(true).unwrap();
+            let more = theirs.read(&mut bytes);
+            assert!(more.is_err(), "a request before the answer to another");
+            theirs.set_nonblocking(false).unwrap();
+            let [request] = &requests[..] else {
+                panic!("{} requests at once", requests.len());
+            };
+            let reply = Packet::new(Op::Read, request.req_id, 0, b"x".to_vec());
+            theirs.write_all(&reply.encode()).unwrap();
+        }
+        for client in clients {
+            client.join().unwrap();
+        }
+        assert_eq!(answered.load(Ordering::Relaxed), NR);
+    }
 }
