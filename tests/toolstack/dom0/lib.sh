@@ -32,6 +32,7 @@ explain() {
     for log in /tmp/said /var/log/xend.log /var/log/xend-debug.log /var/log/xen/*.log; do
         if [ -s "$log" ]; then tail -n 15 "$log" | sed "s|^|LOG $1 ${log##*/}: |"; fi
     done
+    grep 'WARNING\|ERROR' /var/log/xend.log 2> /dev/null | tail -n 5 | sed "s|^|LOG $1 warnings of xend.log: |"
     : > /tmp/said
 }
 
