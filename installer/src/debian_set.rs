@@ -22,6 +22,8 @@ pub struct UnpackedSet {
     pub root: PathBuf,
     /// What it is made of, hashed.
     pub key: String,
+    /// Which they are.
+    pub packages: Vec<Package>,
 }
 
 /// The packages of a role that wants many. Of each the first locked version that apt still offers, else (with consent)
@@ -133,7 +135,11 @@ fn unpack(cache: &Cache, set: &[Package]) -> Result<UnpackedSet> {
         }
         Ok(())
     })?;
-    Ok(UnpackedSet { root, key })
+    Ok(UnpackedSet {
+        root,
+        key,
+        packages: set.to_vec(),
+    })
 }
 
 /// The downloaded files and their hashes.

@@ -14,6 +14,7 @@ pub mod debian_set;
 pub mod dist;
 pub mod gate;
 pub mod hypervisor;
+pub mod image;
 pub mod initramfs;
 pub mod interrupt;
 pub mod kernel;

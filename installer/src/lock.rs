@@ -22,6 +22,8 @@ pub enum Role {
     Xen,
     /// Debian's own `xl` and what it needs in domain 0, for tests: not one package but all those of this role.
     Xl,
+    /// GRUB, which boots the image, and what its tool needs to run here: all packages of this role.
+    Grub,
 }
 
 impl Role {
@@ -33,12 +35,13 @@ impl Role {
             Role::Busybox => "busybox-static",
             Role::Xen => "xen-hypervisor-4.17-amd64",
             Role::Xl => "xen-utils-4.17",
+            Role::Grub => "grub-common",
         }
     }
 
     /// Whether the role wants every package that is locked for it, not one of them.
     pub fn is_set(self) -> bool {
-        self == Role::Xl
+        matches!(self, Role::Xl | Role::Grub)
     }
 }
 
@@ -212,7 +215,7 @@ mod tests {
     #[test]
     fn the_lock_file_in_the_tree_names_every_role() {
         let lock = Lock::read(&Lock::path()).unwrap();
-        for role in [Role::Kernel, Role::Busybox, Role::Xen, Role::Xl] {
+        for role in [Role::Kernel, Role::Busybox, Role::Xen, Role::Xl, Role::Grub] {
             assert!(lock.of(role).next().is_some(), "{role:?}");
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rexen_installer::dist::{self, TreeOptions, tarball};
+use rexen_installer::image::ImageOptions;
 use rexen_installer::kernel::{self, KernelChoice, menuconfig, update};
 use rexen_installer::{
     self as rexen, Boot, Consent, Flavour, KernelOptions, Nic, Options, hypervisor, toolstack,
@@ -21,6 +22,7 @@ Examples:
   cargo rexen build kernels             dist/install/boot/vmlinuz-*-xen0 and -xenU, and their modules
   cargo rexen build tree                all of it, with its manifest: dist/install
   cargo rexen verify                    is dist/install as its manifest says?
+  cargo rexen image                     dist/rexen.img, which boots on BIOS and UEFI
   cargo rexen boot                      domain 0's shell (on a terminal)
   cargo rexen boot --check --smp 1      let domain 0 check itself on one CPU
   cargo rexen boot --gdb                wait for a debugger on port 1234
@@ -82,9 +84,29 @@ enum Command {
         #[command(flatten)]
         consent: ConsentArg,
     },
-    /// Check an install tree or a tarball against its manifest: one line for each entry that is missing, changed or extra
+    /// Build dist/rexen.img: a disk that boots on BIOS and UEFI into domain 0 with the toolstack and a demo guest
+    Image {
+        /// Domain 0's kernel: xen0 (ours), debian, or a vmlinuz-RELEASE with ../lib/modules/RELEASE
+        #[arg(long, value_name = "KERNEL", default_value = "xen0")]
+        kernel: KernelChoice,
+        /// Make it from this install tree as it is, in place of a new one
+        #[arg(long, value_name = "DIR")]
+        tree: Option<PathBuf>,
+        /// Then boot it by BIOS, and by UEFI where OVMF is installed: domain 0 and its demo guest check themselves
+        #[arg(long)]
+        check: bool,
+        /// Put it into this folder [default: dist]
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+        /// Build the hypervisor with its debug checks (profile hv-debug)
+        #[arg(long)]
+        debug: bool,
+        #[command(flatten)]
+        consent: ConsentArg,
+    },
+    /// Check an install tree, a tarball or an image against its manifest: one line for each entry that is missing, changed or extra
     Verify {
-        /// The tree, or rexen-VERSION.tar.gz [default: dist/install]
+        /// The tree, rexen-VERSION.tar.gz or rexen.img [default: dist/install]
         place: Option<PathBuf>,
     },
     /// Boot in QEMU: domain 0's shell on a terminal, else the check
@@ -323,6 +345,34 @@ fn run(command: &Command) -> rexen::Result<()> {
                 xl: *xl,
             };
             build_distribution(*what, out.as_deref(), &options)
+        }
+        Command::Image {
+            kernel,
+            tree: from,
+            check,
+            out,
+            debug,
+            consent,
+        } => {
+            let options = ImageOptions {
+                tree: TreeOptions {
+                    kernels: KernelOptions {
+                        consent: consent.consent(),
+                        ..KernelOptions::of_user()
+                    },
+                    debug: *debug,
+                    xl: false,
+                },
+                from: from.clone(),
+                kernel: kernel.clone(),
+            };
+            let folder = out.clone().unwrap_or_else(tree::dist);
+            let image = rexen::image::build_image(&options, &folder)?;
+            ui::result(&format!("{}", image.display()));
+            if *check {
+                rexen::image::boot::check(&image)?;
+            }
+            Ok(())
         }
         Command::Verify { place } => dist::verify(&tree_in(place.as_deref())?),
         Command::Build {

@@ -38,7 +38,7 @@ impl Nic {
     }
 }
 
-/// A machine for QEMU to emulate: a multiboot kernel with its modules, all in software.
+/// A machine for QEMU to emulate, all in software: a multiboot kernel with its modules, or what its disk boots.
 #[derive(Clone, Debug)]
 pub struct Qemu {
     machine: String,
@@ -46,7 +46,7 @@ pub struct Qemu {
     accel: String,
     smp: u32,
     memory_mib: u32,
-    kernel: PathBuf,
+    kernel: Option<PathBuf>,
     modules: Vec<(PathBuf, String)>,
     append: String,
     disks: Vec<PathBuf>,
@@ -64,7 +64,7 @@ impl Qemu {
             accel: "tcg".to_owned(),
             smp: 2,
             memory_mib: 2048,
-            kernel: kernel.into(),
+            kernel: Some(kernel.into()),
             modules: Vec::new(),
             append: String::new(),
             disks: Vec::new(),
@@ -72,6 +72,18 @@ impl Qemu {
             more: Vec::new(),
             timeout: Duration::from_secs(300),
         }
+    }
+
+    /// The same machine with a disk that its firmware boots from. The image stays as it is: what is written is dropped when
+    /// QEMU ends.
+    pub fn from_disk(image: &Path) -> Self {
+        let file = image.display().to_string().replace(',', ",,");
+        Self {
+            kernel: None,
+            ..Self::new("")
+        }
+        .arg("-drive")
+        .arg(&format!("file={file},format=raw,if=virtio,snapshot=on"))
     }
 
     /// The machine, as in `-machine`.
@@ -179,9 +191,10 @@ impl Qemu {
                 "-display",
                 "none",
                 "-no-reboot",
-            ])
-            .arg("-kernel")
-            .arg(&self.kernel);
+            ]);
+        if let Some(kernel) = &self.kernel {
+            cmd = cmd.arg("-kernel").arg(kernel);
+        }
         if !self.append.is_empty() {
             cmd = cmd.arg("-append").arg(&self.append);
         }
@@ -515,6 +528,16 @@ mod tests {
             line.contains("model=e1000") && line.contains("file=/d,format=raw"),
             "{line}"
         );
+    }
+
+    #[test]
+    fn a_disk_is_booted_without_a_kernel_and_not_written_to() {
+        let line = Qemu::from_disk(Path::new("/d,1")).shell_line();
+        assert!(
+            line.contains("file=/d,,1,format=raw,if=virtio,snapshot=on"),
+            "{line}"
+        );
+        assert!(!line.contains("-kernel"), "{line}");
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub use facts::Facts;
 use list::Parts;
 pub use rexen_install::manifest::{MANIFEST, Manifest};
 pub use rexen_install::scan;
-pub use verify::verify;
+pub use verify::{verified, verify};
 
 /// Where the SBOM is in the tree.
 pub const SBOM: &str = "usr/share/rexen/sbom.spdx.json";

@@ -1,11 +1,11 @@
-//! Checks a tree, or the one in a tarball, against its manifest.
+//! Checks a tree, the one in a tarball, or an image against its manifest.
 
 use std::path::Path;
 
 use super::scan::scan;
 use super::{MANIFEST, Manifest, tarball};
 use crate::error::{Error, Result};
-use crate::ui;
+use crate::{image, ui};
 pub use rexen_install::compare::{Difference, compare};
 
 /// Does [`check`], and prints a line for each entry that is missing, changed or extra.
@@ -33,12 +33,30 @@ pub fn verify(place: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The manifest of a tree that is as it says.
+///
+/// # Errors
+/// It is not; or those of [`check`].
+pub fn verified(tree: &Path) -> Result<Manifest> {
+    let (manifest, differences) = check(tree)?;
+    match differences.first() {
+        None => Ok(manifest),
+        Some(first) => Err(
+            Error::new(format!("{} is not what its manifest says", tree.display()))
+                .because(first)
+                .remedy("cargo rexen verify names all of it"),
+        ),
+    }
+}
+
 /// Reads the manifest of the tree in the folder or tarball `place`, and finds every difference.
 ///
 /// # Errors
 /// The manifest is not there or is damaged, or something cannot be read.
 pub fn check(place: &Path) -> Result<(Manifest, Vec<Difference>)> {
-    let (manifest, mut found) = if place.is_file() {
+    let (manifest, mut found) = if image::is_image(place) {
+        image::read(place)?
+    } else if place.is_file() {
         tarball::read(place)?
     } else {
         (Manifest::read(place)?, scan(place)?)
