@@ -103,6 +103,7 @@ impl Ring {
             Flow::GoOn
         });
         match run {
+            Ok(run) if guest::is_late(self.host, &run) => (Verdict::Broken, run.log),
             Ok(run) => (verdict, run.log),
             Err(error) => panic!("running QEMU: {error}"),
         }
