@@ -200,6 +200,9 @@ fn build_from(kernel_file: &[u8], initrd: &[u8]) -> Result<(), String> {
         initrd,
     };
     let start_of_day = builder::build(&kernel, &layout, &params, &mut host);
+    for (at, bytes) in platform().root_pointer.iter().flatten() {
+        host.write(Pfn(0), *at as usize, bytes);
+    }
 
     println!(
         "Domain 0: {} MB, {} vcpus, kernel {} at {:#x}, initrd {} kB",

@@ -3,6 +3,8 @@
 // UNSAFETY: reads physical memory during boot.
 #![expect(unsafe_code)]
 
+use alloc::vec::Vec;
+
 use rexen_core::options::Options;
 use rexen_core::platform::{AcpiInfo, BootInfo, MemoryMap, PhysRead};
 use spin::Once;
@@ -19,6 +21,8 @@ pub struct Platform {
     pub map: MemoryMap,
     /// The ACPI tables, if there are any.
     pub acpi: Option<AcpiInfo>,
+    /// What domain 0 needs in its first page to find those tables: places and bytes.
+    pub root_pointer: Option<[(u64, Vec<u8>); 2]>,
 }
 
 static PLATFORM: Once<Platform> = Once::new();

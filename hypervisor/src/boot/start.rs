@@ -8,7 +8,7 @@ use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use rexen_core::options::{self, ComPort, Consoles, LogLevel, Options};
-use rexen_core::platform::{AcpiInfo, BootInfo, MemoryMap};
+use rexen_core::platform::{AcpiInfo, BootInfo, MemoryMap, planted_root_pointer};
 use rexen_core::units::CpuId;
 
 use crate::console::{self, serial};
@@ -62,6 +62,7 @@ pub extern "C" fn rust_start(magic: u32, loader_info: u64) -> ! {
             None
         }
     };
+    let root_pointer = planted_root_pointer(&BootMemory, boot.rsdp.as_deref());
     let in_use: Vec<(u64, u64)> = boot.modules.iter().map(|m| (m.start, m.end)).collect();
     LOW_PAGE.store(mm::take_low_page(&map, &in_use).unwrap_or(0), Relaxed);
     if let Err(error) = mm::init(&map, &in_use) {
@@ -78,6 +79,7 @@ pub extern "C" fn rust_start(magic: u32, loader_info: u64) -> ! {
         options,
         map,
         acpi,
+        root_pointer,
     });
     let pages = mm::percpu::create(0);
     cpu::desc::fill(0, pages.gdt);

@@ -216,10 +216,36 @@ impl AcpiInfo {
     }
 }
 
+/// Where [`planted_root_pointer`] puts it: a made-up EBDA, after the BIOS data area.
+const PLANTED_AT: u64 = 0x500;
+
+/// What to write to the first page of domain 0, and where, so that it finds the root pointer: nothing if a BIOS has left one.
+///
+/// UEFI tells it to the boot loader alone, and the loader, `given`, to us. Linux as domain 0 of a PV hypervisor looks where a BIOS
+/// would have put it (ACPI 6.5, 5.2.5.1): in 0xe0000-0xfffff, which are the machine's, and where the word at 0x40e points; that
+/// page is domain 0's own, and Linux leaves what is in it alone.
+pub fn planted_root_pointer(
+    mem: &impl PhysRead,
+    given: Option<&[u8]>,
+) -> Option<[(u64, Vec<u8>); 2]> {
+    let bytes = given.filter(|bytes| parse_rsdp(bytes, None).is_some())?;
+    if search_rsdp(mem).is_some() {
+        return None;
+    }
+    let segment = (PLANTED_AT >> 4) as u16;
+    Some([
+        (PLANTED_AT, bytes.to_vec()),
+        (EBDA_SEGMENT_AT, segment.to_le_bytes().to_vec()),
+    ])
+}
+
+/// The BIOS data area holds the EBDA's segment here.
+const EBDA_SEGMENT_AT: u64 = 0x40e;
+
 /// Looks for the root pointer where a BIOS puts it: in the first KiB of the EBDA, then in 0xe0000-0xfffff.
 fn search_rsdp(mem: &impl PhysRead) -> Option<Rsdp> {
-    // The BIOS data area holds the EBDA's segment at 0x40e.
-    let ebda = read_array::<2>(mem, 0x40e).map_or(0, |b| u64::from(u16::from_le_bytes(b)) << 4);
+    let ebda =
+        read_array::<2>(mem, EBDA_SEGMENT_AT).map_or(0, |b| u64::from(u16::from_le_bytes(b)) << 4);
     let in_ebda = if (0x400..0xa_0000).contains(&ebda) {
         search_range(mem, ebda, 1024)
     } else {

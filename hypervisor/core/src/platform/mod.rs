@@ -12,7 +12,7 @@ pub mod boot_info;
 pub(crate) mod bytes;
 pub mod e820;
 
-pub use acpi::{AcpiError, AcpiInfo};
+pub use acpi::{AcpiError, AcpiInfo, planted_root_pointer};
 pub use boot_info::{BootInfo, BootInfoError, Module};
 pub use e820::{MemoryMap, Region, RegionKind};
 

@@ -195,6 +195,25 @@ fn root_pointer_is_found_in_the_ebda_or_given() {
 }
 
 #[test]
+fn a_root_pointer_that_only_the_loader_knows_is_planted_where_a_search_finds_it() {
+    let given = rsdp(0, 0x1000);
+    let mut mem = machine(0x77_0000);
+    mem.0.remove(0); // no EBDA either
+    assert_eq!(planted_root_pointer(&mem, None), None);
+    mem.0
+        .extend(planted_root_pointer(&mem, Some(&given)).unwrap());
+    let info = AcpiInfo::find(&mem, None).unwrap();
+    assert_eq!(info.rsdp.address, Some(0x500));
+    assert!(info.madt.is_some());
+    assert_eq!(
+        planted_root_pointer(&mem, Some(&given)),
+        None,
+        "there is one now"
+    );
+    assert_eq!(planted_root_pointer(&machine(0x9_fc10), Some(&given)), None);
+}
+
+#[test]
 fn bad_root_pointer_checksum_is_refused() {
     let mut bad = rsdp(0, 0x1000);
     bad[10] ^= 1;
