@@ -216,7 +216,7 @@ impl Api {
             ["node", "log"] => Ok(Reply::plain(
                 std::fs::read_to_string(&node.site.config.logfile).unwrap_or_default(),
             )),
-            ["domain" | "domains"] => self.domains(html),
+            ["domain" | "domains"] => self.domains(asked),
             ["domain" | "domains", name] => self.domain(name, asked),
             ["domains", name, "vcpus"] => self.vcpus(name),
             ["domains", name, "devices"] => {
@@ -246,9 +246,9 @@ impl Api {
         Reply::new(json, Sexp::element("ls", names.map(Sexp::atom)))
     }
 
-    fn domains(&self, html: bool) -> Result<Reply> {
+    fn domains(&self, asked: &Asked) -> Result<Reply> {
         let views = self.node.views()?;
-        if html {
+        if asked.form == Form::Html {
             let memory = |view: &crate::node::View| {
                 view.info.as_ref().map_or(0, |info| info.memory_kib / 1024)
             };
@@ -268,9 +268,13 @@ impl Api {
                 &(links + &html::forms("/xend/domain", ops::DOMAINS)),
             )));
         }
+        let brief = asked.params.switch("brief", false)?;
         let list: Result<Vec<Value>> = views
             .iter()
-            .map(|view| render::domain_json(&self.node, view))
+            .map(|view| match brief {
+                true => Ok(render::domain_brief(&self.node, view)),
+                false => render::domain_json(&self.node, view),
+            })
             .collect();
         let sxp = Sexp::List(views.iter().map(|view| Sexp::atom(&view.name)).collect());
         Ok(Reply::new(json!({ "domains": list? }), sxp))

@@ -18,7 +18,7 @@ pub fn document() -> Value {
             "/node": { "get": get("The host.", "application/json"), "post": post("Operations on the host.", ops::NODE) },
             "/node/dmesg": { "get": get("The hypervisor's messages.", "text/plain"), "post": post("Clears them.", &[]) },
             "/node/log": { "get": get("xend's log.", "text/plain") },
-            "/domains": { "get": get("All domains.", "application/json"), "post": post("Makes a domain.", ops::DOMAINS) },
+            "/domains": { "get": get("All domains; brief=1 leaves out what takes long: devices, config, sxp, memory_target.", "application/json"), "post": post("Makes a domain.", ops::DOMAINS) },
             "/domains/{domain}": { "parameters": name(), "get": get("A domain.", "application/json"), "post": post("Operations on a domain.", ops::DOMAIN) },
             "/domains/{domain}/vcpus": { "parameters": name(), "get": get("Its vcpus.", "application/json") },
             "/domains/{domain}/devices": { "parameters": name(), "get": get("Its devices.", "application/json") },

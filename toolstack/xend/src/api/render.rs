@@ -36,6 +36,28 @@ pub fn letters(info: &DomainInfo) -> String {
 /// # Errors
 /// The store cannot be asked.
 pub fn domain_json(node: &Node, view: &View) -> Result<Value> {
+    let target = match view.domid {
+        Some(domid) => {
+            let path = format!("/local/domain/{domid}/memory/target");
+            let kib = node.site.world.store.read(&path)?;
+            kib.and_then(|kib| kib.parse::<u64>().ok())
+        }
+        None => None,
+    };
+    let spec = view
+        .status
+        .as_ref()
+        .map(|status| &status.record.blueprint.spec);
+    let mut domain = domain_brief(node, view);
+    domain["memory_target"] = json!(target.map(|kib| kib / 1024));
+    domain["devices"] = devices_json(node, view)?;
+    domain["config"] = json!(spec.map(|spec| spec.to_sxp().to_string()));
+    domain["sxp"] = json!(domain_sxp(node, view)?.to_string());
+    Ok(domain)
+}
+
+/// What a list says of a domain: all that takes no store, and no long text.
+pub fn domain_brief(node: &Node, view: &View) -> Value {
     let info = view.info.as_ref();
     let status = view.status.as_ref();
     let record = status.map(|status| &status.record);
@@ -44,14 +66,7 @@ pub fn domain_json(node: &Node, view: &View) -> Result<Value> {
     let start = record
         .map(|record| record.facts.start_time)
         .filter(|start| *start > 0);
-    let store = &*node.site.world.store;
-    let target = match view.domid {
-        Some(domid) => store
-            .read(&format!("/local/domain/{domid}/memory/target"))?
-            .and_then(|kib| kib.parse::<u64>().ok()),
-        None => None,
-    };
-    Ok(json!({
+    json!({
         "id": view.domid,
         "name": view.name,
         "uuid": view.uuid.to_string(),
@@ -59,7 +74,6 @@ pub fn domain_json(node: &Node, view: &View) -> Result<Value> {
         "memory_kib": info.map_or(0, |info| info.memory_kib),
         "maxmem": info.map(|info| info.max_kib / 1024),
         "maxmem_kib": info.map(|info| info.max_kib),
-        "memory_target": target.map(|kib| kib / 1024),
         "vcpus": info.map_or_else(|| spec.map_or(0, |spec| spec.max_vcpus()), |info| info.vcpus),
         "vcpus_online": info.map_or(0, |info| info.online_vcpus),
         "cpu": info.map(|info| info.cpu),
@@ -79,11 +93,8 @@ pub fn domain_json(node: &Node, view: &View) -> Result<Value> {
         "on_crash": spec.and_then(|spec| spec.on_crash).map(|action| action.to_string()),
         "restart_state": restart_state(view),
         "restart_time": record.map(|record| record.restart.last).filter(|last| *last > 0),
-        "devices": devices_json(node, view)?,
-        "config": spec.map(|spec| spec.to_sxp().to_string()),
         "managed": status.is_some(),
-        "sxp": domain_sxp(node, view)?.to_string(),
-    }))
+    })
 }
 
 fn phase(view: &View) -> &'static str {

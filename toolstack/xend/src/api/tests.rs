@@ -410,6 +410,30 @@ async fn consoles_show_and_take_bytes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_brief_list_says_the_same_and_less() {
+    let api = api();
+    created(&api).await;
+    let mut lists = Vec::new();
+    for query in ["", "?brief=1"] {
+        let (status, body) = get(&api, &format!("/api/v1/domains{query}")).await;
+        assert_eq!(status, StatusCode::OK, "{body}");
+        let mut list: Value = serde_json::from_str(&body).unwrap();
+        let domain = list["domains"][1].as_object_mut().unwrap();
+        assert_eq!(domain["name"], "a");
+        for changing in ["cpu_time", "cpu_time_ns", "up_time"] {
+            assert!(domain.remove(changing).is_some(), "{changing}");
+        }
+        lists.push(domain.clone());
+    }
+    let brief = lists.pop().unwrap();
+    let mut whole = lists.pop().unwrap();
+    for long in ["devices", "config", "sxp", "memory_target"] {
+        assert!(whole.remove(long).is_some(), "{long}");
+    }
+    assert_eq!(brief, whole);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_answers_the_plan_and_does_nothing() {
     let api = api();
     let (status, answer) = post(

@@ -190,6 +190,14 @@ impl Client {
         Ok(self.get("domains")?["domains"].take())
     }
 
+    /// All domains as [`Self::domains`] has them, without what takes long: devices, configuration, S-expression.
+    ///
+    /// # Errors
+    /// Like [`Self::get`].
+    pub fn domains_in_brief(&self) -> Result<Value> {
+        Ok(self.get("domains?brief=1")?["domains"].take())
+    }
+
     /// One domain, as JSON.
     ///
     /// # Errors

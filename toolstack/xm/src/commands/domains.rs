@@ -33,9 +33,18 @@ pub enum Form {
     Long,
 }
 
-/// `list`.
-pub fn list(client: &Client, persona: Persona, form: Form, doms: &[String]) -> Result<Report> {
-    let values = chosen(client, doms)?;
+/// `list`; `json`: all that is known of each is wanted.
+pub fn list(
+    client: &Client,
+    persona: Persona,
+    form: Form,
+    doms: &[String],
+    json: bool,
+) -> Result<Report> {
+    let values: Vec<Value> = match doms {
+        [] if form != Form::Long && !json => typed(&client.domains_in_brief()?)?,
+        _ => chosen(client, doms)?,
+    };
     let mut domains = domains(&values)?;
     if doms.is_empty() && persona == Persona::Xm {
         domains.sort_by(|a, b| a.name.cmp(&b.name));

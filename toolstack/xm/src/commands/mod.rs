@@ -99,7 +99,7 @@ pub fn run(client: &Client, persona: Persona, cli: Cli) -> Result<Report> {
                 (false, true) => Form::Verbose,
                 (false, false) => Form::Short,
             };
-            domains::list(client, persona, form, &doms.doms)
+            domains::list(client, persona, form, &doms.doms, cli.json)
         }
         Command::Uptime { short, doms } => domains::uptime(client, short, &doms.doms),
         Command::Top(args) => top::run(client, &args, cli.json),
