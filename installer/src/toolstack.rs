@@ -25,7 +25,8 @@ const STATIC: &str = "-Ctarget-feature=+crt-static";
 const RECIPE: &str = "2";
 
 /// Every program: its package, its name, and its folder below `usr`.
-const PROGRAMS: [(&str, &str, &str); 4] = [
+const PROGRAMS: [(&str, &str, &str); 5] = [
+    ("rexen-install", "rexen-install", "sbin"),
     ("rexen-xend", "xend", "sbin"),
     ("rexen-xenstore", "xenstored", "sbin"),
     ("rexen-xenstore", "xenstore", "bin"),
@@ -199,7 +200,8 @@ fn command() -> Cmd {
         .dir(tree::root())
 }
 
-/// The sources are the toolstack's and what it shares with the hypervisor: the ABI, and in core the builder of domains.
+/// The sources are the toolstack's and what it shares with the hypervisor: the ABI, in core the builder of domains, and
+/// the installer.
 fn key() -> Result<String> {
     let root = tree::root();
     let inputs = Inputs::of("toolstack")
@@ -209,6 +211,7 @@ fn key() -> Result<String> {
         .text("programs", &program_paths().join(" "));
     Ok(compiler_inputs(inputs)?
         .tree("toolstack", &root.join("toolstack"))?
+        .tree("installer", &root.join("installer/host"))?
         .tree("abi", &root.join("hypervisor/abi"))?
         .tree("core", &root.join("hypervisor/core"))?
         .finish())

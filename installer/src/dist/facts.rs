@@ -14,8 +14,9 @@ use crate::kernel::source::{Pin, patches_dir};
 use crate::tree;
 
 /// The packages whose programs are in the tree; what they are linked from is in it, too.
-const PACKAGES: [&str; 4] = [
+const PACKAGES: [&str; 5] = [
     "rexen-hypervisor",
+    "rexen-install",
     "rexen-xend",
     "rexen-xenstore",
     "rexen-xm",

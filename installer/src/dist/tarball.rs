@@ -17,6 +17,8 @@ use crate::error::{Error, Result};
 
 /// The tree's folder within the tarball's own.
 const TREE: &str = "install";
+/// What is beside the tree in the tarball, too, and where the tree has it.
+const BESIDE: [(&str, &str); 1] = [("install.sh", "usr/share/rexen/install.sh")];
 
 /// Packs the tree in `tree` into a file in `folder`, where it appears once it is whole. In the tarball the tree is
 /// `rexen-VERSION/install`.
@@ -39,8 +41,16 @@ pub fn pack(tree: &Path, folder: &Path) -> Result<PathBuf> {
     let done = folder.join(format!("{name}.tar.gz"));
     let part = folder.join(format!(".{name}.tar.gz.{}", std::process::id()));
     let written = write(&part, |tarball| {
+        let time = manifest.facts.time;
+        let below = Path::new(&name);
+        for (beside, path) in BESIDE {
+            if let Some(entry) = entries.get(path) {
+                append(tarball, time, &below.join(beside), &tree.join(path), entry)?;
+            }
+        }
         let mut add = |path: &str, entry: &Entry| {
-            append(tarball, manifest.facts.time, &name, tree, path, entry)
+            let to = below.join(TREE).join(path);
+            append(tarball, time, &to, &tree.join(path), entry)
         };
         add("", &Entry::Folder { mode: 0o755 })?;
         for (path, entry) in &entries {
@@ -81,6 +91,13 @@ pub fn read(path: &Path) -> Result<(Manifest, Entries)> {
             );
         } else {
             entries.insert(name, as_entry(&mut entry).map_err(unreadable)?);
+        }
+    }
+    // A copy that is not what the tree has stays, as something that no manifest names.
+    for (beside, path) in BESIDE {
+        let beside = format!("../{beside}");
+        if entries.contains_key(&beside) && entries.get(&beside) == entries.get(path) {
+            entries.remove(&beside);
         }
     }
     let none = || Error::new(format!("{} holds no {MANIFEST}", path.display()));
@@ -135,12 +152,10 @@ fn write(path: &Path, fill: impl FnOnce(&mut Tarball) -> io::Result<()>) -> io::
 fn append(
     tarball: &mut Tarball,
     time: u64,
-    name: &str,
-    tree: &Path,
-    path: &str,
+    to: &Path,
+    from: &Path,
     entry: &Entry,
 ) -> io::Result<()> {
-    let to = Path::new(name).join(TREE).join(path);
     let mut header = Header::new_gnu();
     header.set_uid(0);
     header.set_gid(0);
@@ -159,13 +174,13 @@ fn append(
             header.set_entry_type(EntryType::Regular);
             header.set_mode(*mode);
             header.set_size(*size);
-            tarball.append_data(&mut header, to, fs::File::open(tree.join(path))?)
+            tarball.append_data(&mut header, to, fs::File::open(from)?)
         }
         Entry::Link { target } => {
             header.set_entry_type(EntryType::Symlink);
             header.set_mode(0o777);
             tarball.append_link(&mut header, to, target)
         }
-        Entry::Special => Err(io::Error::other(format!("{path} is no file"))),
+        Entry::Special => Err(io::Error::other(format!("{} is no file", from.display()))),
     }
 }

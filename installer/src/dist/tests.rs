@@ -449,6 +449,10 @@ fn the_tarball_holds_the_tree_as_roots() {
         assert!(entry.unpack_in(&out).unwrap());
     }
     assert_intact(&out.join("rexen-9.8.7/install"));
+    let script = out.join("rexen-9.8.7/install.sh");
+    let own = out.join("rexen-9.8.7/install/usr/share/rexen/install.sh");
+    assert_eq!(fs::read(&script).unwrap(), fs::read(own).unwrap());
+    assert_eq!(fs::metadata(script).unwrap().mode() & 0o777, 0o755);
 
     let whole = fs::read(&packed).unwrap();
     fs::write(&packed, &whole[..whole.len() / 2]).unwrap();

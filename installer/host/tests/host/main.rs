@@ -4,4 +4,5 @@ mod cut;
 mod fake;
 mod lasting;
 mod refusals;
+mod script;
 mod whole;
