@@ -109,6 +109,9 @@ enum Command {
         /// The tree, rexen-VERSION.tar.gz or rexen.img [default: dist/install]
         place: Option<PathBuf>,
     },
+    /// Install on this host, with its own kernel for domain 0, or take Rexen away again
+    #[command(after_help = INSTALL_EXAMPLES)]
+    Install(rexen_install::cli::Arguments),
     /// Boot in QEMU: domain 0's shell on a terminal, else the check
     #[command(after_help = BOOT_EXAMPLES)]
     Boot(Box<BootArgs>),
@@ -168,6 +171,14 @@ impl KernelArgs {
         options
     }
 }
+
+const INSTALL_EXAMPLES: &str = "\
+Examples:
+  cargo rexen install --dry-run           what would be done with the tree in dist/install?
+  sudo -E cargo rexen install --yes       install or upgrade, and ask nothing
+  cargo rexen install --root /mnt --yes   the system mounted there
+  cargo rexen install --uninstall         every file as it was before
+What goes to users is the tarball: its install.sh does the same.";
 
 const BUILD_EXAMPLES: &str = "\
 Examples:
@@ -393,6 +404,9 @@ fn run(command: &Command) -> rexen::Result<()> {
         }
         Command::Kernel(KernelCommand::Menuconfig { flavour, kernel }) => {
             menuconfig::menuconfig(*flavour, &kernel.options(Consent::from_env()))
+        }
+        Command::Install(arguments) => {
+            rexen_install::cli::work(arguments.clone(), || tree_in(None))
         }
         Command::Clean => rexen::tree::clean(),
     }

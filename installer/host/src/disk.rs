@@ -254,6 +254,8 @@ impl Disk for RealDisk {
             Ok(()) => Ok(true),
             Err(e) if absent(&e) => Ok(true),
             Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
+            // Something is mounted there.
+            Err(e) if e.kind() == io::ErrorKind::ResourceBusy => Ok(false),
             Err(e) => Err(Error::io("remove", &at)(e)),
         }
     }

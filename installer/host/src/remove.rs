@@ -31,7 +31,7 @@ pub fn remove(
     record.state = State::Removing;
     record.write(disk)?;
     say("taking the boot menu back");
-    let again = menu(disk, &mut record)?;
+    let again = menu(disk, &record)?;
     say(&format!("removing {} files", record.items.len()));
     let mut items: Vec<&String> = record.items.keys().collect();
     // The hypervisor last, as it came.
@@ -62,32 +62,37 @@ pub fn remove(
 }
 
 /// Puts the menu from before us back; says whether it must be made anew once our files are gone.
-fn menu(disk: &dyn Disk, record: &mut Record) -> Result<bool> {
+fn menu(disk: &dyn Disk, record: &Record) -> Result<bool> {
     disk.remove(grub::MENU_PART)?;
     disk.remove(&format!("{}.new", grub::MENU_PART))?;
-    let Some(menu) = &record.menu else {
-        return Ok(false);
-    };
-    let Some(now) = disk.entry(grub::MENU)?.as_ref().map(mark) else {
-        return Ok(false);
-    };
-    match &menu.before {
-        Some(before) if before.mark == now => Ok(false),
-        Some(before) if menu.ours.contains(&now) => {
+    let text = disk.text(grub::MENU).unwrap_or_default();
+    let now = disk
+        .entry(grub::MENU)?
+        .as_ref()
+        .map(mark)
+        .unwrap_or_default();
+    if let Some(menu) = &record.menu
+        && let Some(before) = &menu.before
+    {
+        if before.mark == now {
+            return Ok(false);
+        }
+        if menu.ours.contains(&now) {
             give_saved(disk, grub::MENU, before)?;
             disk.sync()?;
-            Ok(false)
-        }
-        _ => {
-            // Others made theirs since. Without our settings the default is theirs; our entry goes with our files.
-            if record.items.contains_key(grub::SETTINGS) {
-                give_back(disk, record, grub::SETTINGS)?;
-                disk.sync()?;
-                new_menu(disk)?;
-            }
-            Ok(true)
+            return Ok(false);
         }
     }
+    if !disk.runs() || !grub::has_entry(&text) {
+        return Ok(false);
+    }
+    // Others made theirs since. Without our settings the default is theirs; our entry goes with our files.
+    if record.items.contains_key(grub::SETTINGS) {
+        give_back(disk, record, grub::SETTINGS)?;
+        disk.sync()?;
+        new_menu(disk)?;
+    }
+    Ok(true)
 }
 
 fn new_menu(disk: &dyn Disk) -> Result<()> {

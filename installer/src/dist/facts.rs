@@ -24,7 +24,8 @@ const PACKAGES: [&str; 5] = [
 /// The C library among the tools: static programs hold it.
 pub const LIBC: &str = "libc";
 const FEATURES: &str = "rexen-hypervisor/image";
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// What the programs run on.
+pub(super) const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Collects them for this source tree.
 ///

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::licences;
 use crate::toolstack;
 
 /// A folder that things of the tree come from.
@@ -18,6 +19,8 @@ pub enum Part {
     XenU,
     /// The toolstack's programs and their texts: a folder like `usr`.
     Toolstack,
+    /// Licence texts of others.
+    Licences,
     /// This source tree.
     Repository,
 }
@@ -92,6 +95,7 @@ pub fn rows() -> Vec<Row> {
         row("var/lib/xen/xend-db", What::Folder(0o700)),
         row("var/log/xen", What::Folder(0o700)),
     ]);
+    rows.extend(licence_texts());
     rows.extend(missing());
     rows
 }
@@ -172,6 +176,19 @@ fn configuration() -> Vec<Row> {
     ]
 }
 
+/// Our licences, and those of others.
+fn licence_texts() -> Vec<Row> {
+    let doc = |name: &str| format!("usr/share/doc/rexen/{name}");
+    let mut rows: Vec<Row> = ["COPYING", "LICENSE-APACHE", "LICENSE-MIT"]
+        .map(|name| file(&doc(name), Part::Repository, name))
+        .into();
+    let others = licences::COMMON_NAMES
+        .into_iter()
+        .chain([licences::THIRD_PARTY]);
+    rows.extend(others.map(|name| file(&doc(name), Part::Licences, name)));
+    rows
+}
+
 /// What later work brings.
 fn missing() -> Vec<Row> {
     let protocol = "hypervisor/abi does not have it: it is an agreement between guests";
@@ -185,7 +202,6 @@ fn missing() -> Vec<Row> {
             "virtual networks between hosts are not written yet",
         ),
         ("usr/bin/xentrace", trace),
-        ("../COPYING", "the source tree has no licence texts yet"),
         ("usr/bin/xentrace_format", trace),
         (
             "usr/bin/xen_cpuperf",
@@ -220,6 +236,8 @@ pub struct Parts {
     pub xenu: PathBuf,
     /// The folder of [`Part::Toolstack`].
     pub toolstack: PathBuf,
+    /// The folder of [`Part::Licences`].
+    pub licences: PathBuf,
     /// The folder of [`Part::Repository`].
     pub repository: PathBuf,
     /// What `{xen0}` stands for.
@@ -236,6 +254,7 @@ impl Parts {
             Part::Xen0 => &self.xen0,
             Part::XenU => &self.xenu,
             Part::Toolstack => &self.toolstack,
+            Part::Licences => &self.licences,
             Part::Repository => &self.repository,
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! [`list`] says what goes where; [`layout`] makes it so, beside its place and then by rename; [`scan`] reads what is in
 //! a folder, for the [`Manifest`] and for [`verify`]; [`facts`] tells what everything was made from, and [`sbom`] writes
-//! that for others; [`tarball`] packs the tree. The same commit gives the same bytes.
+//! that for others; [`tarball`] packs the tree; [`licences`] has
+//! the texts of others' licences. The same commit gives the same bytes.
 
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,7 @@ use crate::{toolstack, tree, ui};
 
 pub mod facts;
 pub mod layout;
+pub mod licences;
 pub mod list;
 pub mod sbom;
 pub mod tarball;
@@ -51,8 +53,8 @@ pub fn build_tree(out: &Path, options: &TreeOptions) -> Result<Manifest> {
         .remedy("leave out --work, or build only the kernels there"));
     }
     layout::ensure_replaceable(out)?;
-    let parts = build_parts(options)?;
     let facts = facts::collect()?;
+    let parts = build_parts(options, &facts)?;
     ui::step(&format!("install tree: {}", out.display()));
     let mut rows = list::rows();
     if options.xl {
@@ -61,7 +63,7 @@ pub fn build_tree(out: &Path, options: &TreeOptions) -> Result<Manifest> {
     layout::lay_out(&rows, &parts, &facts, out)
 }
 
-fn build_parts(options: &TreeOptions) -> Result<Parts> {
+fn build_parts(options: &TreeOptions, facts: &Facts) -> Result<Parts> {
     let hypervisor = build_hypervisor(&Options {
         debug: options.debug,
         ..Options::default()
@@ -72,6 +74,7 @@ fn build_parts(options: &TreeOptions) -> Result<Parts> {
     Ok(Parts {
         hypervisor: folder_above(&hypervisor.xen, 1),
         toolstack: toolstack.folder().to_owned(),
+        licences: licences::build(&facts.sources)?,
         repository: tree::root().to_owned(),
         xen0: root_of(&xen0),
         xenu: root_of(&xenu),

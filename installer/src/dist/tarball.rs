@@ -18,7 +18,10 @@ use crate::error::{Error, Result};
 /// The tree's folder within the tarball's own.
 const TREE: &str = "install";
 /// What is beside the tree in the tarball, too, and where the tree has it.
-const BESIDE: [(&str, &str); 1] = [("install.sh", "usr/share/rexen/install.sh")];
+const BESIDE: [(&str, &str); 2] = [
+    ("COPYING", "usr/share/doc/rexen/COPYING"),
+    ("install.sh", "usr/share/rexen/install.sh"),
+];
 
 /// Packs the tree in `tree` into a file in `folder`, where it appears once it is whole. In the tarball the tree is
 /// `rexen-VERSION/install`.

@@ -51,6 +51,7 @@ impl Workshop {
             xen0: part("xen0"),
             xenu: part("xenU"),
             toolstack: part("toolstack"),
+            licences: part("licences"),
             repository: tree::root().to_owned(),
             xen0_release: "KVER-xen0".to_owned(),
             xenu_release: "KVER-xenU".to_owned(),

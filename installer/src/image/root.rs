@@ -58,6 +58,8 @@ pub fn domain0(
     root.file(&format!("/boot/{name}"), 0o644, read(&guest.image)?);
     // What the examples call the guests' kernel.
     root.symlink("/boot/vmlinuz-xenU", &name);
+    // As on a host, where GRUB's scripts must not find it in /boot.
+    root.symlink("/boot/rexen", ".");
     root.symlink("/boot/rexen", ".");
     root.file("/boot/demo.gz", 0o644, demo(guest, busybox, sources)?);
     gzip(&root.finish()?)
