@@ -60,7 +60,6 @@ pub fn domain0(
     root.symlink("/boot/vmlinuz-xenU", &name);
     // As on a host, where GRUB's scripts must not find it in /boot.
     root.symlink("/boot/rexen", ".");
-    root.symlink("/boot/rexen", ".");
     root.file("/boot/demo.gz", 0o644, demo(guest, busybox, sources)?);
     gzip(&root.finish()?)
 }
