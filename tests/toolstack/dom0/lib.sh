@@ -92,7 +92,7 @@ guest() {
     wait $!
     answer=$(tr -d '\r' < /tmp/console | sed -n "s/.*@$nr_asked //p" | head -n 1)
     said=${answer#* }
-    return "${answer%% *}"
+    [ -n "$answer" ] && return "${answer%% *}"
 }
 
 # type_in NAME COMMAND: has the guest do something that it cannot answer.
