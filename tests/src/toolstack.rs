@@ -22,7 +22,7 @@ use crate::host::Host;
 use crate::slots::Slot;
 
 /// The scripts, in the order in which one machine runs them.
-pub const SCRIPTS: [&str; 2] = ["main", "ends"];
+pub const SCRIPTS: [&str; 3] = ["main", "ends", "xm"];
 /// Bump when this file changes what it makes from the same inputs.
 const RECIPE: &str = "2";
 /// How long a script may take on a loaded machine. A machine at rest needs a tenth of it.
