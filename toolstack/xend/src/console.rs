@@ -6,7 +6,9 @@
 //! 64 KiB; when those are full, whoever types has to wait. A console outlives the reboots of its domain.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -26,6 +28,8 @@ use crate::world::{ConsoleRing, DomId, Waker};
 pub const BUFFER: usize = 64 << 10;
 /// A console's default port is this plus the domain's number.
 pub const PORT_BASE: u16 = 9600;
+/// How long a busy xend may take to let go of the port of a console that ends.
+const RELEASE: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(5);
 
 /// One domain's console.
@@ -51,6 +55,8 @@ struct State {
     generation: u64,
     watchers: BTreeMap<u64, (SocketAddr, Arc<Notify>)>,
     next_watcher: u64,
+    /// Says when the listener has let go of the port, by having no sender any more.
+    released: Option<Receiver<Infallible>>,
     closed: bool,
 }
 
@@ -330,7 +336,9 @@ impl Consoles {
             port,
         });
         if let Some((listener, handle)) = listener {
-            handle.spawn(accept(listener, console.clone(), self.events.clone()));
+            let (held, released) = channel();
+            console.state().released = Some(released);
+            handle.spawn(accept(listener, console.clone(), self.events.clone(), held));
         }
         self.all().insert(uuid.0, console.clone());
         let _ = self.events.send(Event::new(
@@ -366,6 +374,9 @@ impl Consoles {
             console.state().closed = true;
             console.printed.send_modify(|_| ()); // Wakes the watchers and the listener to see it.
             console.disconnect();
+            // The next guest may want the same port.
+            let released = console.state().released.take();
+            let _ = released.map(|released| released.recv_timeout(RELEASE));
             let _ = self.events.send(Event::new(
                 "xend.console.close",
                 serde_json::json!(console.domid()),
@@ -374,7 +385,13 @@ impl Consoles {
     }
 }
 
-async fn accept(listener: StdListener, console: Arc<Console>, events: broadcast::Sender<Event>) {
+/// Listens until the console is closed; drops `_held` when it has let go of the port.
+async fn accept(
+    listener: StdListener,
+    console: Arc<Console>,
+    events: broadcast::Sender<Event>,
+    _held: Sender<Infallible>,
+) {
     let Ok(listener) = TcpListener::from_std(listener) else {
         return;
     };

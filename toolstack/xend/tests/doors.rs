@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rexen_xend::sim::free_port;
 use rustix::process::{Gid, Uid};
 
 const CONFIG: &str = "(vm (name a) (memory 64) (image (linux (kernel /boot/k))) (device (vbd (uname file:/i/a) (dev sda1) (mode w))) (device (vif)))";
@@ -162,12 +163,6 @@ fn exchange(mut stream: impl Read + Write, request: &str) -> (u16, String) {
 
 fn encoded(text: &str) -> String {
     text.replace(' ', "+")
-}
-
-/// A port that nobody listens on.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 /// A xend that listens on TCP, and its port.

@@ -9,6 +9,8 @@ mod hypervisor;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Kind, Result};
@@ -19,6 +21,23 @@ pub const MEMORY_MIB: u64 = 4096;
 /// Physical CPUs of the simulated machine.
 pub const CPUS: u32 = 4;
 const DOM0_MIB: u64 = 512;
+
+/// A TCP port of this machine that nobody has, a different one each time, for a simulated guest's console.
+///
+/// # Panics
+/// All 12,000 that it may give are taken.
+pub fn free_port() -> u16 {
+    // Below those that Linux gives to clients (32768 and up, ip_local_port_range): such a one is taken at any moment.
+    const FIRST: u32 = 20_000;
+    const COUNT: u32 = 12_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(64);
+    (0..COUNT)
+        .map(|_| start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)))
+        .map(|number| (FIRST + number % COUNT) as u16)
+        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .expect("a free port")
+}
 
 /// A simulated domain.
 #[derive(Debug, Default)]

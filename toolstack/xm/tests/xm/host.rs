@@ -1,8 +1,8 @@
 //! Our xend on a simulated host, for commands to talk to.
 
-use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use rexen_xend::sim::free_port;
 use serde_json::Value;
 
 use crate::fake::{Fake, Said};
@@ -65,8 +65,7 @@ impl Host {
 
     /// A guest's configuration, with a console port that nobody uses.
     pub fn guest(&self, name: &str, more: &str) -> String {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
+        let port = free_port();
         let disk = self.fake.file(&format!("{name}.img"), "disk");
         let text = format!(
             "name = '{name}'\nkernel = '/boot/vmlinuz'\nmemory = 64\nconsole = {port}\n\
