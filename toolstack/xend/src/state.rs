@@ -120,10 +120,14 @@ const SETTLED: u64 = 20;
 const FIRST_DELAY: u64 = 5;
 const LONGEST_DELAY: u64 = 300;
 
+/// Whether a domain that ends now was started again only shortly before.
+pub fn in_series(restart: &Restart, now: u64) -> bool {
+    restart.last != 0 && now.saturating_sub(restart.last) < SETTLED
+}
+
 /// How long to wait with the next restart, and the count that goes with it: at once after a settled life, then 5, 10, ... 300 s.
 pub fn back_off(restart: &Restart, now: u64) -> (Duration, Restart) {
-    let settled = restart.last == 0 || now.saturating_sub(restart.last) >= SETTLED;
-    if settled {
+    if !in_series(restart, now) {
         return (
             Duration::ZERO,
             Restart {

@@ -155,6 +155,34 @@ fn a_crashed_guest_can_be_kept_under_another_name() {
 }
 
 #[test]
+fn a_guest_that_always_crashes_at_once_is_not_kept_again_and_again() {
+    let machine = Machine::new();
+    let xend = start(&machine);
+    let watched = xend.node.clone();
+    std::thread::spawn(move || watched.watch());
+    let mut spec = guest();
+    spec.on_crash = Some(rexen_config::spec::ExitAction::RenameRestart);
+    xend.node.create(spec).unwrap();
+    xend.node.order("a", Command::Unpause).unwrap();
+    let phase = || {
+        let status = xend.node.view("a").ok()?.status?;
+        Some((status.record.facts.domid?, status.phase.word()))
+    };
+    machine.exit(1, Exit::Crash);
+    wait_for("the second life", || phase() == Some((2, "running")));
+    machine.exit(2, Exit::Crash);
+    wait_for("its end", || phase() == Some((2, "crashed")));
+    xend.node.order("a", Command::Look).unwrap();
+    assert_eq!(phase(), Some((2, "crashed")));
+    assert_eq!(
+        xend.node.views().unwrap().len(),
+        3,
+        "domain 0 and two lives"
+    );
+    machine.cut_off_after(Some(0)); // Ends the watching thread.
+}
+
+#[test]
 fn pauses_do_not_nest() {
     let machine = with_guest();
     let xend = start(&machine);

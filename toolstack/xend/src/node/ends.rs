@@ -12,7 +12,7 @@ use crate::carry::operation;
 use crate::error::{Error, Result};
 use crate::journal::{Ending, Facts, Record, Restart};
 use crate::plan;
-use crate::state::{Order, Phase, after_exit, back_off};
+use crate::state::{Order, Phase, after_exit, back_off, in_series};
 use crate::world::{DomId, DomainInfo};
 
 impl Node {
@@ -221,6 +221,15 @@ impl Node {
                 } else {
                     Phase::Stopped
                 };
+                let now = self.site.world.host.now() as u64;
+                if in_series(&status.record.restart, now) {
+                    // Each life leaves a domain behind: a guest that always ends at once would fill the memory.
+                    self.site.log.error(&format!(
+                        "{} restarts too fast: it is kept and not made again",
+                        spec.name
+                    ));
+                    return (Ok(None), Life::On);
+                }
                 (self.rename_restart(domain, domid).map(|()| None), Life::On)
             }
         }
@@ -251,7 +260,11 @@ impl Node {
         )?;
         anew.uuid = Uuid::from_random(self.site.world.host.random());
         anew.spec.uuid = Some(anew.uuid);
-        let view = self.make(anew, Facts::default())?;
+        let restart = Restart {
+            last: self.site.world.host.now() as u64,
+            ..Restart::default()
+        };
+        let view = self.make(anew, restart)?;
         let made = self.domains().get(&view.uuid.0).cloned();
         match (made, view.domid) {
             (Some(made), Some(domid)) => self.unpause(&made, domid),

@@ -67,10 +67,10 @@ impl Node {
     /// The name is taken, or a step failed; then nothing is left of it.
     pub fn create(self: &Arc<Self>, spec: DomainSpec) -> Result<View> {
         let blueprint = self.resolve(spec)?;
-        self.make(blueprint, Facts::default())
+        self.make(blueprint, Restart::default())
     }
 
-    pub(super) fn make(self: &Arc<Self>, blueprint: Blueprint, facts: Facts) -> Result<View> {
+    pub(super) fn make(self: &Arc<Self>, blueprint: Blueprint, restart: Restart) -> Result<View> {
         let name = blueprint.spec.name.to_string();
         let uuid = blueprint.uuid;
         let taken = self.views()?.iter().any(|view| view.name == name);
@@ -87,8 +87,8 @@ impl Node {
             }
             let record = Record {
                 blueprint: blueprint.clone(),
-                facts: facts.clone(),
-                restart: Restart::default(),
+                facts: Facts::default(),
+                restart,
             };
             let (domain, requests) = new_domain(record, Phase::Building);
             domains.insert(uuid.0, domain.clone());
@@ -100,8 +100,9 @@ impl Node {
             Ending::Back,
             plan::create(&blueprint),
             blueprint,
-            facts,
+            Facts::default(),
         );
+        building.restart = restart;
         match self.site.carry_out(&mut building) {
             Ok(()) => {
                 // Looked up while nobody can end it yet.
