@@ -1,0 +1,52 @@
+# Guests are made and destroyed over and over: the daemons and the hypervisor need no more memory afterwards than after the
+# first few. Sourced by init, or after main.sh.
+
+pidof xenstored > /dev/null || xenstored --pid-file /run/xenstored.pid
+xend start
+free=$(free_memory)
+truncate -s 1M /tmp/c.img
+cat > /tmp/c.cfg << 'END'
+kernel = "/toolstack/tiny"
+memory = 16
+name = "c"
+extra = "name=tiny"
+disk = ["file:/tmp/c.img,xvda,w"]
+vif = ["mac=aa:00:00:00:03:03, bridge=xen-br0"]
+END
+
+# costs DAEMON: its resident memory in kB, its open files and its threads.
+costs() {
+    pid=$(cat "/run/$1.pid")
+    echo "$(sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$pid/status") $(ls "/proc/$pid/fd" | wc -l) $(ls "/proc/$pid/task" | wc -l)"
+}
+# cycles SECONDS: makes and destroys guests for so long; each is let run, so that it uses what it has. Sets `nr`.
+cycles() {
+    nr=0
+    clock
+    deadline_of_cycles=$((now + $1))
+    while [ $now -lt $deadline_of_cycles ]; do
+        x create /tmp/c.cfg > /dev/null && x destroy c > /dev/null || is_gone c || return 1
+        nr=$((nr + 1))
+        clock
+    done
+}
+# flat DAEMON BEFORE: whether it costs what it did: memory to 512 kB, files to one, threads as they were.
+flat() {
+    after=$(costs "$1")
+    echo "$2 $after" | awk '{ exit !($4 <= $1 + 512 && $5 <= $2 + 1) }'
+}
+cycles 15
+settled="$? $nr"
+await 60 nothing_left
+xend=$(costs xend) store=$(costs xenstored) free_before=$(free_memory)
+cycles 45 && [ "${settled% *}" = 0 ] && [ $nr -ge 5 ]
+check cycles "$settled, then $nr"
+await 60 nothing_left
+check cycles-clean "$(left)"
+flat xend "$xend"
+check cycles-xend-flat "memory in kB, files, threads: $xend, then $after"
+flat xenstored "$store"
+check cycles-xenstored-flat "$store, then $after"
+[ "$(free_memory)" -ge "$free_before" ]
+check cycles-memory-flat "$free_before, then $(free_memory) MB"
+xend stop
