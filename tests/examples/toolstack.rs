@@ -6,13 +6,17 @@ use rexen_tests::{host::Host, toolstack};
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let mut scripts: Vec<&str> = words.iter().skip(1).map(String::as_str).collect();
-    if scripts.is_empty() {
-        scripts = toolstack::SCRIPTS.to_vec();
-    }
+    let scripts: Vec<&str> = words.iter().skip(1).map(String::as_str).collect();
+    let machines = if scripts.is_empty() {
+        vec![toolstack::LIVES.to_vec(), toolstack::WORK.to_vec()]
+    } else {
+        vec![scripts]
+    };
     for (name, host) in [("rexen", Host::Rexen), ("xen", Host::Xen)] {
         if words.first().is_none_or(|word| word == name) {
-            toolstack::demand(host, &scripts);
+            for scripts in &machines {
+                toolstack::demand(host, scripts);
+            }
         }
     }
 }

@@ -21,8 +21,10 @@ use crate::guest::image;
 use crate::host::Host;
 use crate::slots::Slot;
 
-/// The scripts, in the order in which one machine runs them.
-pub const SCRIPTS: [&str; 3] = ["main", "ends", "xm"];
+/// The scripts of a machine on which guests come and go, in this order: each command, each ending.
+pub const LIVES: [&str; 3] = ["main", "ends", "xm"];
+/// Those of one where guests work side by side, their daemons are killed, and come and go without end; not in `cargo test`.
+pub const WORK: [&str; 3] = ["vars", "kills", "cycles"];
 /// Bump when this file changes what it makes from the same inputs.
 const RECIPE: &str = "2";
 /// How long a script may take on a loaded machine. A machine at rest needs a tenth of it.

@@ -2,10 +2,10 @@
 
 use rexen_tests::{
     host::Host,
-    toolstack::{SCRIPTS, demand},
+    toolstack::{LIVES, demand},
 };
 
 #[test]
 fn guests_live_and_die_as_asked() {
-    demand(Host::Xen, &SCRIPTS);
+    demand(Host::Xen, &LIVES);
 }

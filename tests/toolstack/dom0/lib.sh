@@ -82,11 +82,11 @@ guest() {
     # Our end of the console is kept open until the answer is there; Ctrl-] then leaves it.
     rm -f /tmp/typed
     mkfifo /tmp/typed
-    timeout 120 xm console "$1" < /tmp/typed > /tmp/console 2>&1 &
+    timeout 320 xm console "$1" < /tmp/typed > /tmp/console 2>&1 &
     exec 5> /tmp/typed
     shift
     echo "$nr_asked $(echo "$*" | tr '\n' ';')" >&5
-    await 100 grep -q "@$nr_asked " /tmp/console
+    await 300 grep -q "@$nr_asked " /tmp/console
     printf '\035' >&5
     exec 5>&-
     wait $!

@@ -99,7 +99,7 @@ sends() {
     guest "$1" "nc $2 $3 < /tmp/r > /dev/null 2>&1 & echo sent"
 }
 received() {
-    guest "$1" 'i=0; until [ -s /tmp/end ] || [ $i = 80 ]; do i=$((i + 1)); sleep 1; done; cat /tmp/end' &&
+    guest "$1" 'i=0; until [ -s /tmp/end ] || [ $i = 240 ]; do i=$((i + 1)); sleep 1; done; cat /tmp/end' &&
         [ "$said" = "$sum" ]
 }
 receives v1 && receives v2 && sends v1 10.9.0.12 7000 && sends v2 10.9.1.11 7000 &&
@@ -108,14 +108,14 @@ check two-tcp "sent $sum1 and $sum2, last came $said"
 rm -f /tmp/open
 mkfifo /tmp/open
 listening() { [ "$(netstat -ltn | grep -c ':700[12] ')" = 2 ]; }
-for n in 1 2; do timeout 200 nc -l -p 700$n <> /tmp/open > /tmp/got$n & eval "nc$n=$!"; done
+for n in 1 2; do timeout 300 nc -l -p 700$n <> /tmp/open > /tmp/got$n & eval "nc$n=$!"; done
 await 20 listening && sends v1 10.9.0.1 7001 && sends v2 10.9.1.1 7002
 wait $nc1 $nc2
 said=$(echo $(md5sum < /tmp/got1) $(md5sum < /tmp/got2)) && [ "$said" = "$sum1 $sum2" ]
 check two-tcp-to-dom0 "came $said"
 sum=$sum1
 receives v1 && receives v2 &&
-    timeout 200 nc 10.9.1.11 7000 < /tmp/got1 > /dev/null && timeout 200 nc 10.9.0.12 7000 < /tmp/got1 > /dev/null &&
+    timeout 300 nc 10.9.1.11 7000 < /tmp/got1 > /dev/null && timeout 300 nc 10.9.0.12 7000 < /tmp/got1 > /dev/null &&
     received v1 && received v2
 check two-tcp-from-dom0 "came $said"
 rm -f /tmp/got?
