@@ -182,12 +182,15 @@ fn memory() {
         heap.limit
     );
     for domain in domain::all() {
+        let span = domain.span.range();
         println!(
-            "  d{}: {} frames of at most {}, {} claimed",
+            "  d{}: {} frames of at most {}, {} claimed; all within {:#x}..{:#x}",
             domain.id.0,
             domain.tot_pages.load(Relaxed),
             domain.max_pages.load(Relaxed),
-            domain.claim.pages()
+            domain.claim.pages(),
+            span.start,
+            span.end
         );
     }
 }

@@ -191,7 +191,7 @@ fn build_from(kernel_file: &[u8], initrd: &[u8]) -> Result<(), String> {
     domain.tot_pages.store(nr_pages, SeqCst);
     *domain.memory_map.lock() = memory_map();
     let mut host = Frames {
-        p2m: allocate(domain.id, nr_pages)?,
+        p2m: allocate(&domain, nr_pages)?,
     };
     let params = BuildParams {
         role: builder::Role::Dom0,
@@ -241,7 +241,7 @@ fn build_from(kernel_file: &[u8], initrd: &[u8]) -> Result<(), String> {
 }
 
 /// Takes the frames of the domain, large blocks first, and puts them in ascending order.
-fn allocate(id: DomId, nr_pages: u64) -> Result<Vec<Mfn>, String> {
+fn allocate(domain: &Domain, nr_pages: u64) -> Result<Vec<Mfn>, String> {
     let mut p2m = Vec::new();
     p2m.try_reserve_exact(nr_pages as usize)
         .map_err(|_| "the hypervisor's heap is too small for the list of domain 0's frames")?;
@@ -260,11 +260,12 @@ fn allocate(id: DomId, nr_pages: u64) -> Result<Vec<Mfn>, String> {
             order -= 1;
             continue;
         };
+        domain.span.grow(first, 1 << order);
         for n in 0..1 << order {
             let mfn = Mfn(first.0 + n);
             table
                 .get(mfn)
-                .and_then(|f| f.assign(id).ok())
+                .and_then(|f| f.assign(domain.id).ok())
                 .ok_or("a free frame could not be assigned")?;
             p2m.push(mfn);
         }

@@ -6,7 +6,9 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 
 use rexen_abi::errno::Errno;
 
-use super::{ControlState, Domain, DomainPolicy, Life, NOT_SHUT_DOWN, PolicyCell, Vcpu, VcpuFlags};
+use super::{
+    ControlState, Domain, DomainPolicy, FrameSpan, Life, NOT_SHUT_DOWN, PolicyCell, Vcpu, VcpuFlags,
+};
 use crate::evtchn::EventChannels;
 use crate::gnttab::GrantTable;
 use crate::policy::ioports::DomainPorts;
@@ -94,6 +96,8 @@ impl Domain {
             vcpu.flags.fetch_or(VcpuFlags::PAUSED, SeqCst);
         }
         let control = ControlState::default();
+        let span = FrameSpan::new();
+        span.grow(parts.events.shared_info(), 1);
         *control.handle.lock() = spec.handle;
         Domain {
             id,
@@ -104,6 +108,7 @@ impl Domain {
             vcpus: parts.vcpus,
             assists: AtomicU64::new(0),
             tot_pages: AtomicU64::new(0),
+            span,
             max_pages: AtomicU64::new(0),
             claim: Default::default(),
             ports: parts.ports,

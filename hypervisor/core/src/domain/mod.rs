@@ -10,6 +10,7 @@ mod create;
 mod held;
 mod life;
 mod policy;
+mod span;
 mod vcpu;
 mod watchdog;
 
@@ -18,6 +19,7 @@ pub use control::{ControlState, Ranges};
 pub use create::{DomainSpec, Parts, room_for};
 pub use life::{Life, Stage, Step, Teardown};
 pub use policy::{DomainPolicy, Limits, PolicyCell, Settled};
+pub use span::FrameSpan;
 pub use vcpu::{Callback, Callbacks, Gdt, Ldt, PortBitmapPlace, TrapSlot, Vcpu, VcpuFlags};
 pub use watchdog::Watchdogs;
 
@@ -69,6 +71,8 @@ pub struct Domain {
     pub assists: AtomicU64,
     /// Frames it owns.
     pub tot_pages: AtomicU64,
+    /// Where its frames are.
+    pub span: FrameSpan,
     /// Frames it may own.
     pub max_pages: AtomicU64,
     /// Frames that are set aside for it.

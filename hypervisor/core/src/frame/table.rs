@@ -299,6 +299,15 @@ impl<'a> FrameTable<'a> {
         self.frames.get(mfn.0 as usize)
     }
 
+    /// How many of the `most` frames from `mfn` on, or of fewer at the table's end, come before the first that `owner` owns.
+    #[inline]
+    pub fn run_of_others(self, mfn: Mfn, owner: DomId, most: u64) -> u64 {
+        let rest = self.frames.get(mfn.0 as usize..).unwrap_or_default();
+        let rest = rest.get(..most as usize).unwrap_or(rest);
+        let own = rest.iter().position(|info| info.word().owner() == owner);
+        own.unwrap_or(rest.len()) as u64
+    }
+
     /// The word of `mfn`; beyond the table, that of a frame which is no RAM.
     #[inline(always)]
     pub fn word(self, mfn: Mfn) -> Word {

@@ -87,7 +87,7 @@ fn step<M: Machine>(m: &M, domain: &Arc<Domain>, progress: &mut Teardown) -> Res
         Step::Frames => {
             let mut state = domain.mm.lock();
             DomainMm::new(m.frames(), m, &mut state)
-                .relinquish(&mut progress.cursor)
+                .relinquish(domain.span.range(), &mut progress.cursor)
                 .map_err(|_| Again)?;
             Ok(Step::Mappings)
         }

@@ -199,6 +199,7 @@ impl Fake {
         let vcpus = (0..nr_vcpus).map(vcpu).collect();
         let domain = Self::domain_of(&spec, dom, shared_info, vcpus).unwrap();
         domain.tot_pages.store(owns.1 - owns.0, SeqCst);
+        domain.span.grow(Mfn(owns.0), owns.1 - owns.0);
         domain.max_pages.store(100, SeqCst);
         if domain.life.control().unpause() == Ok(true) {
             let unpaused = |vcpu: &Vcpu| vcpu.flags.fetch_and(!VcpuFlags::PAUSED, SeqCst);
@@ -351,9 +352,13 @@ impl Fake {
             domain.for_each_held_frame(|root| roots.push(root));
         }
         for domain in self.domains.lock().unwrap().iter() {
-            let all = (0..RAM as u64).map(|mfn| self.frames().word(Mfn(mfn)));
+            let is_owned = |mfn: &u64| {
+                let word = self.frames().word(Mfn(*mfn));
+                word.owner() == domain.id && word.refs() != 0
+            };
+            let all = (0..RAM as u64).filter(is_owned);
             let owned = all
-                .filter(|word| word.owner() == domain.id && word.refs() != 0)
+                .inspect(|mfn| assert!(domain.span.range().contains(mfn), "{mfn} is out of reach"))
                 .count();
             let shared = 1 + domain.grants.nr_held();
             let tot_pages = domain.tot_pages.load(SeqCst);

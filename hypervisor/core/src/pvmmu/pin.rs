@@ -1,5 +1,7 @@
 //! Pins, page-table bases, descriptor pages, and frames given back.
 
+use core::ops::Range;
+
 use super::entry::FIRST_HYPERVISOR_SLOT;
 use super::{DomainMm, MmuError, MmuHost, descriptor};
 use crate::frame::{FrameError, FrameType};
@@ -10,6 +12,8 @@ pub const INVALID_PFN: u64 = u64::MAX;
 
 /// What freeing a frame counts for, in the unit of [`MmuHost::POLL_EVERY`].
 const WORK_OF_A_FREED_FRAME: u32 = 5;
+/// How many frames of others a dying domain's teardown passes by as one such unit.
+const RUN: u64 = 16;
 
 impl<H: MmuHost> DomainMm<'_, H> {
     /// Keeps `mfn` validated as a table of `level` until it is unpinned.
@@ -162,39 +166,53 @@ impl<H: MmuHost> DomainMm<'_, H> {
     /// Ends all that a dying domain itself does with its frames: pins, half-done tables, allocations. Afterwards only other
     /// domains' uses keep a frame alive.
     ///
-    /// No vcpu may hold a base any more. `cursor` starts at 0 and keeps the place over `Again`.
+    /// No vcpu may hold a base any more. All its frames are in `span`. `cursor` starts at 0 and keeps the place over `Again`.
     ///
     /// # Errors
     /// `Again`.
-    pub fn relinquish(&mut self, cursor: &mut u64) -> Result<(), MmuError> {
-        let domain = self.state.domain;
+    pub fn relinquish(&mut self, span: Range<u64>, cursor: &mut u64) -> Result<(), MmuError> {
         self.begin()?;
-        let mut work = 1;
-        while let Some(info) = self.refs.frames.get(Mfn(*cursor)) {
-            let mfn = Mfn(*cursor);
-            let mut word = info.word();
-            if word.owner() == domain {
-                if word.is_pinned() && info.unpin().is_ok() {
-                    self.table_put(mfn);
-                    self.begin()?;
-                    word = info.word();
-                }
-                if word.owner() == domain && word.is_partial() && !info.progress().owned {
-                    self.let_go(mfn);
-                    self.begin()?;
-                    word = info.word();
-                }
-                if word.owner() == domain && word.is_allocated() {
-                    self.host().set_m2p(mfn, INVALID_PFN);
-                    self.refs.after_put(mfn, info, info.drop_allocation());
-                    work += WORK_OF_A_FREED_FRAME;
-                }
+        let end = span.end.min(self.refs.frames.len());
+        *cursor = span.start.max(*cursor);
+        while *cursor < end {
+            let most = RUN.min(end - *cursor);
+            let others = self
+                .refs
+                .frames
+                .run_of_others(Mfn(*cursor), self.state.domain, most);
+            *cursor += others;
+            let mut work = 1;
+            if others < most {
+                work += self.relinquish_frame(Mfn(*cursor))?;
+                *cursor += 1;
             }
-            *cursor += 1;
-            if cursor.is_multiple_of(8) && self.should_stop(core::mem::replace(&mut work, 1)) {
+            if self.should_stop(work) {
                 return Err(MmuError::Again);
             }
         }
         Ok(())
+    }
+
+    /// The same for one frame; what it came to.
+    fn relinquish_frame(&mut self, mfn: Mfn) -> Result<u32, MmuError> {
+        let domain = self.state.domain;
+        let info = self.refs.info(mfn)?;
+        let mut word = info.word();
+        if word.owner() == domain && word.is_pinned() && info.unpin().is_ok() {
+            self.table_put(mfn);
+            self.begin()?;
+            word = info.word();
+        }
+        if word.owner() == domain && word.is_partial() && !info.progress().owned {
+            self.let_go(mfn);
+            self.begin()?;
+            word = info.word();
+        }
+        if word.owner() == domain && word.is_allocated() {
+            self.host().set_m2p(mfn, INVALID_PFN);
+            self.refs.after_put(mfn, info, info.drop_allocation());
+            return Ok(WORK_OF_A_FREED_FRAME);
+        }
+        Ok(0)
     }
 }

@@ -168,6 +168,7 @@ pub(super) fn stop_seldom<M: Machine>(m: &M) -> impl FnMut() -> bool {
 pub(super) fn share_new_frame<M: Machine>(m: &M, domain: &Domain) -> Option<Mfn> {
     let mfn = m.alloc_frames(0, u64::BITS)?;
     m.set_m2p(mfn, INVALID_PFN);
+    domain.span.grow(mfn, 1);
     if m.frames()
         .get(mfn)
         .is_some_and(|info| info.share(domain.id).is_ok())

@@ -31,7 +31,7 @@ pub(super) fn transfer<M: Machine>(
         None => Err(GrantStatus::BadDomain),
     };
     if given.is_err() {
-        assign(call, mfn, info, call.domain.id);
+        assign(call, mfn, info, call.domain);
     }
     given
 }
@@ -57,7 +57,7 @@ fn give<M: Machine>(
     call.m.flush_domain(call.domain.id);
     let accepted = to.grants.accept(call.m, gref, call.domain.id, mfn, |pfn| {
         call.m.set_m2p(mfn, pfn);
-        assign(call, mfn, info, to.id);
+        assign(call, mfn, info, to);
     });
     if is_other {
         let loser = if accepted.is_ok() { call.domain } else { to };
@@ -66,8 +66,9 @@ fn give<M: Machine>(
     accepted
 }
 
-fn assign<M: Machine>(call: &Call<'_, M>, mfn: Mfn, info: &FrameInfo, owner: DomId) {
-    if info.assign(owner).is_err() {
+fn assign<M: Machine>(call: &Call<'_, M>, mfn: Mfn, info: &FrameInfo, owner: &Domain) {
+    owner.span.grow(mfn, 1);
+    if info.assign(owner.id).is_err() {
         call.m.bug("a frame between two owners is not private", mfn);
     }
 }

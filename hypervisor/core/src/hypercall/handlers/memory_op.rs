@@ -217,6 +217,7 @@ pub(super) fn give<M: Machine>(
     order: u32,
     pfn: u64,
 ) -> Result<(), MmuError> {
+    domain.span.grow(first, 1 << order);
     for n in 0..1u64 << order {
         let mfn = Mfn(first.0.wrapping_add(n));
         // Named before the guest can have it: nobody else may name it meanwhile.

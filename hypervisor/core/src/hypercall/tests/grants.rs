@@ -107,6 +107,7 @@ fn build(m: &Fake, id: u16) -> Vec<Mfn> {
     domain.tot_pages.store(FRAMES as u64, SeqCst);
     let frame = |_| {
         let mfn = m.alloc_frames(0, 64).unwrap();
+        domain.span.grow(mfn, 1);
         m.frames().get(mfn).unwrap().assign(domain.id).unwrap();
         mfn
     };

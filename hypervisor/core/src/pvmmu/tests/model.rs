@@ -491,7 +491,7 @@ proptest! {
         for base in std::mem::take(&mut w.bases).into_iter().flatten() {
             m.mm(&mut s).replace_base(Some(Mfn(base)), None).unwrap();
         }
-        m.mm(&mut s).relinquish(&mut 0).unwrap();
+        m.mm(&mut s).relinquish(0..u64::MAX, &mut 0).unwrap();
         m.check(published());
         let freed: std::collections::BTreeSet<_> = m.freed.borrow().iter().map(|(mfn, _)| mfn.0).collect();
         prop_assert_eq!(m.freed.borrow().len(), 19);
@@ -539,7 +539,7 @@ proptest! {
         for base in bases.into_iter().flatten() {
             m.mm(&mut s).replace_base(Some(base), None).unwrap();
         }
-        m.mm(&mut s).relinquish(&mut 0).unwrap();
+        m.mm(&mut s).relinquish(0..u64::MAX, &mut 0).unwrap();
         m.check(published());
         prop_assert_eq!(m.freed.borrow().len(), 19);
     }

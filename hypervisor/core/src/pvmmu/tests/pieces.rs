@@ -230,7 +230,7 @@ fn a_dying_domain_gives_back_everything_wherever_it_stood() {
             let mut cursor = 0;
             through(&m, || {
                 m.stops.set(then);
-                m.mm(&mut s).relinquish(&mut cursor)
+                m.mm(&mut s).relinquish(0..u64::MAX, &mut cursor)
             })
             .0
             .unwrap();
@@ -251,7 +251,7 @@ fn a_dying_domains_frames_wait_for_others_that_map_them() {
         .mmu_update(FOREIGN << 12, e(PAGE, KERNEL), D1)
         .unwrap();
     m.load_caches(D2);
-    m.mm(&mut s).relinquish(&mut 0).unwrap();
+    m.mm(&mut s).relinquish(0..u64::MAX, &mut 0).unwrap();
     assert_eq!(m.freed.borrow().len(), 18);
     m.check(published());
     m.mm(&mut other).mmu_update(FOREIGN << 12, 0, D1).unwrap();
