@@ -1,4 +1,4 @@
-//! Our own toolstack in domain 0, as tests/tests/toolstack_on_*.rs demand it:
+//! Our own toolstack in domain 0, as tests/tests/machines/toolstack_on_*.rs demand it:
 //! `cargo run -p rexen-tests --example toolstack [rexen|xen [SCRIPT...]]`; it fails if a check does.
 #![forbid(unsafe_code)]
 

@@ -1,7 +1,7 @@
 //! Behaviour: no guest keeps a CPU in the hypervisor for long, whatever it asks for (docs/bounded-work.md).
 //! Trigger: the longest operations there are, one after the other, as domain 0.
 //! Expectation: after each, debug key `s` of a hypervisor built with the feature `stretch` prints the longest time without
-//! a look at what waits. tests/tests/bounded_work.rs holds it against the bound.
+//! a look at what waits. tests/tests/machines/bounded_work.rs holds it against the bound.
 #![no_std]
 #![no_main]
 

@@ -5,7 +5,7 @@
 //! The command line says `seed=N seconds=N vcpus=N`. What the guest lives on is kept out of the game (`world.rs`), and it
 //! catches its own traps; still it may lose its life by its own hand, which is no verdict on the hypervisor. Each few
 //! seconds it prints `FUZZ seed=... calls=... errors=... traps=...`; as domain 0 it also has references counted again,
-//! with its vcpus still. tests/tests/fuzz.rs reads all this.
+//! with its vcpus still. tests/tests/machines/fuzz.rs reads all this.
 #![no_std]
 #![no_main]
 
