@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rexen_installer::dist::{self, TreeOptions, tarball};
 use rexen_installer::image::ImageOptions;
 use rexen_installer::kernel::{self, KernelChoice, menuconfig, update};
+use rexen_installer::reproduce::Reproduce;
 use rexen_installer::{
     self as rexen, Boot, Consent, Flavour, KernelOptions, Nic, Options, hypervisor, toolstack,
     tree, ui, world,
@@ -23,6 +24,7 @@ Examples:
   cargo rexen build tree                all of it, with its manifest: dist/install
   cargo rexen verify                    is dist/install as its manifest says?
   cargo rexen image                     dist/rexen.img, which boots on BIOS and UEFI
+  cargo rexen reproduce                 do two builds give the same bytes?
   cargo rexen boot                      domain 0's shell (on a terminal)
   cargo rexen boot --check --smp 1      let domain 0 check itself on one CPU
   cargo rexen boot --gdb                wait for a debugger on port 1234
@@ -108,6 +110,14 @@ enum Command {
     Verify {
         /// The tree, rexen-VERSION.tar.gz or rexen.img [default: dist/install]
         place: Option<PathBuf>,
+    },
+    /// Build the commit here and once more elsewhere, and compare install tree, tarball and image to the last byte
+    Reproduce {
+        /// Take the first build's kernels for the second, too: minutes in place of most of an hour
+        #[arg(long)]
+        same_kernels: bool,
+        #[command(flatten)]
+        consent: ConsentArg,
     },
     /// Install on this host, with its own kernel for domain 0, or take Rexen away again
     #[command(after_help = INSTALL_EXAMPLES)]
@@ -405,6 +415,14 @@ fn run(command: &Command) -> rexen::Result<()> {
         Command::Kernel(KernelCommand::Menuconfig { flavour, kernel }) => {
             menuconfig::menuconfig(*flavour, &kernel.options(Consent::from_env()))
         }
+        Command::Reproduce {
+            same_kernels,
+            consent,
+        } => Reproduce {
+            same_kernels: *same_kernels,
+            consent: consent.consent(),
+        }
+        .run(),
         Command::Install(arguments) => {
             rexen_install::cli::work(arguments.clone(), || tree_in(None))
         }

@@ -2,11 +2,10 @@
 //! for time's sake: here as everybody builds it, and once more in another folder, by another user, on a host with another
 //! name, later.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use rexen_installer::cache::Cache;
+use rexen_installer::compare::{self, Files};
 use rexen_installer::kernel::{Flavour, Kernel, KernelOptions, build_kernel};
 use rexen_installer::packages;
 
@@ -42,13 +41,13 @@ fn xen_u_is_the_same_wherever_it_is_built() {
     };
     let second = build_kernel(Flavour::XenU, &options).expect("xenU once more");
     assert!(second.image.starts_with(scratch.path()), "built anew");
-    let differences = differences(&files(&first), &files(&second));
+    let differences = compare::files(&files(&first), &files(&second)).expect("both can be read");
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
 /// All files of a kernel by the name they have once installed.
-fn files(kernel: &Kernel) -> BTreeMap<String, PathBuf> {
-    let mut files = BTreeMap::new();
+fn files(kernel: &Kernel) -> Files {
+    let mut files = Files::new();
     for path in [&kernel.image, &kernel.syms, &kernel.map, &kernel.config] {
         let name = path.file_name().expect("a file").to_string_lossy();
         files.insert(format!("boot/{name}"), path.clone());
@@ -67,62 +66,4 @@ fn files(kernel: &Kernel) -> BTreeMap<String, PathBuf> {
         }
     }
     files
-}
-
-/// A line for each file that one of two kernels lacks, or that differs, with the first byte that does.
-fn differences(
-    first: &BTreeMap<String, PathBuf>,
-    second: &BTreeMap<String, PathBuf>,
-) -> Vec<String> {
-    let names = first.keys().chain(second.keys());
-    let mut lines: Vec<String> = names
-        .filter_map(|name| match (first.get(name), second.get(name)) {
-            (Some(a), Some(b)) => Some(format!("{name}: {}", first_difference(a, b)?)),
-            _ => Some(format!("{name}: only one of them has it")),
-        })
-        .collect();
-    lines.sort();
-    lines.dedup();
-    lines
-}
-
-fn first_difference(a: &Path, b: &Path) -> Option<String> {
-    let [a, b] = [a, b].map(|path| fs::read(path).expect("a file"));
-    let at = a.iter().zip(&b).position(|(a, b)| a != b);
-    if at.is_none() && a.len() == b.len() {
-        return None;
-    }
-    let at = at.unwrap_or(a.len().min(b.len()));
-    let of = |bytes: &[u8]| {
-        bytes
-            .get(at)
-            .map_or("end".to_owned(), |b| format!("{b:#04x}"))
-    };
-    Some(format!("byte {at} is {} and {}", of(&a), of(&b)))
-}
-
-#[test]
-fn a_difference_is_told_with_its_place() {
-    let dir = Cache::open()
-        .and_then(|cache| cache.scratch("compare"))
-        .expect("a folder");
-    let file = |name: &str, text: &str| {
-        let path = dir.path().join(name);
-        fs::write(&path, text).expect("written");
-        path
-    };
-    let kernel = |x: &str, more: &[&str]| -> BTreeMap<String, PathBuf> {
-        let mut files = BTreeMap::from([("x".to_owned(), file(&format!("x-{x}"), x))]);
-        files.extend(more.iter().map(|m| ((*m).to_owned(), file(m, "same"))));
-        files
-    };
-    let first = kernel("kernel", &["map"]);
-    assert_eq!(differences(&first, &first), Vec::<String>::new());
-    let other = differences(&first, &kernel("kerxel", &["map"]));
-    assert_eq!(other, ["x: byte 3 is 0x6e and 0x78"]);
-    let longer = differences(&first, &kernel("kernels", &[]));
-    assert_eq!(
-        longer,
-        ["map: only one of them has it", "x: byte 6 is end and 0x73"]
-    );
 }
