@@ -1,7 +1,8 @@
-//! Boots a hypervisor with a kernel as domain 0 under QEMU, or that kernel alone: by hand, or as the check of `cargo rexen world`.
+//! Boots a hypervisor with a kernel as domain 0 under QEMU, or that kernel alone, without a boot loader: by hand, or for domain 0
+//! to check itself. What a whole image does is in [`crate::image::boot`], which shares the [`Machine`] and the verdict.
 
 use std::fs;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{IsTerminal, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -23,25 +24,17 @@ const LAST_WORDS: Duration = Duration::from_secs(8);
 /// How far domain 0's clock may be from ours; half of that would be enough on a machine at rest.
 const CLOCK_SLACK_S: u64 = 10;
 
-/// What to boot, and on which machine.
+/// A machine for QEMU, and words for what runs on it.
 #[derive(Clone, Debug)]
-pub struct Boot {
-    /// The hypervisor: a multiboot image, gzipped or not. Without one the kernel has the machine to itself.
-    pub hypervisor: Option<PathBuf>,
-    /// Domain 0's kernel.
-    pub kernel: PathBuf,
-    /// Domain 0's initramfs.
-    pub initrd: PathBuf,
+pub struct Machine {
     /// QEMU's machine type.
-    pub machine: String,
+    pub board: String,
     /// QEMU's CPU model.
     pub cpu: String,
     /// Physical CPUs, which domain 0 gets as many vcpus of.
     pub smp: u32,
     /// The machine's memory in MiB.
     pub memory_mib: u32,
-    /// Domain 0's memory in MiB.
-    pub dom0_memory_mib: u32,
     /// The network card.
     pub nic: Nic,
     /// More words for the hypervisor's command line.
@@ -52,6 +45,63 @@ pub struct Boot {
     pub gdb: bool,
     /// KVM in place of software emulation.
     pub kvm: bool,
+}
+
+impl Default for Machine {
+    /// The machine of the checks: q35, the plainest CPU twice, 2 GiB.
+    fn default() -> Self {
+        Self {
+            board: "q35".to_owned(),
+            cpu: "qemu64".to_owned(),
+            smp: 2,
+            memory_mib: 2048,
+            nic: Nic::E1000,
+            hypervisor_options: Vec::new(),
+            append: Vec::new(),
+            gdb: false,
+            kvm: false,
+        }
+    }
+}
+
+impl Machine {
+    /// Makes QEMU, which has something to boot, this machine. The words are left to what boots.
+    ///
+    /// # Errors
+    /// There is no KVM.
+    pub fn onto(&self, qemu: Qemu) -> Result<Qemu> {
+        let mut qemu = qemu
+            .machine(&self.board)
+            .cpu(&self.cpu)
+            .smp(self.smp)
+            .memory_mib(self.memory_mib)
+            .nic(self.nic);
+        if self.kvm {
+            qemu = qemu.kvm()?;
+        }
+        if self.gdb {
+            ui::note(
+                "waiting for a debugger: gdb -ex 'target remote :1234' dist/install/boot/xen-syms",
+            );
+            qemu = qemu.gdb();
+        }
+        Ok(qemu)
+    }
+}
+
+/// What to boot, and on which machine.
+#[derive(Clone, Debug)]
+pub struct Boot {
+    /// The hypervisor: a multiboot image, gzipped or not. Without one the kernel has the machine to itself.
+    pub hypervisor: Option<PathBuf>,
+    /// Domain 0's kernel.
+    pub kernel: PathBuf,
+    /// Domain 0's initramfs.
+    pub initrd: PathBuf,
+    /// The machine.
+    pub machine: Machine,
+    /// Domain 0's memory in MiB.
+    pub dom0_memory_mib: u32,
     /// When to give up.
     pub timeout: Duration,
     /// What the hypervisor's banner must contain, if it is ours.
@@ -59,7 +109,7 @@ pub struct Boot {
 }
 
 impl Boot {
-    /// The machine of the check: q35, the plainest CPU twice, 2 GiB, of which domain 0 gets one.
+    /// The machine of the check; domain 0 gets one GiB of it.
     pub fn new(hypervisor: PathBuf, kernel: PathBuf, initrd: PathBuf) -> Self {
         Self {
             hypervisor: Some(hypervisor),
@@ -73,16 +123,8 @@ impl Boot {
             hypervisor: None,
             kernel,
             initrd,
-            machine: "q35".to_owned(),
-            cpu: "qemu64".to_owned(),
-            smp: 2,
-            memory_mib: 2048,
+            machine: Machine::default(),
             dom0_memory_mib: 1024,
-            nic: Nic::E1000,
-            hypervisor_options: Vec::new(),
-            append: Vec::new(),
-            gdb: false,
-            kvm: false,
             timeout: Duration::from_secs(300),
             banner: None,
         }
@@ -90,13 +132,17 @@ impl Boot {
 
     /// The QEMU machine; `words` go to domain 0's command line.
     pub fn qemu(&self, disk: &Path, words: &[String]) -> Result<Qemu> {
-        let more: Vec<&str> = words.iter().chain(&self.append).map(|w| &**w).collect();
+        let more: Vec<&str> = words
+            .iter()
+            .chain(&self.machine.append)
+            .map(|w| &**w)
+            .collect();
         let more = more.join(" ");
-        let mut qemu = match &self.hypervisor {
+        let qemu = match &self.hypervisor {
             Some(image) => {
                 let memory = format!("dom0_mem={0}M,max:{0}M", self.dom0_memory_mib);
                 let mut options = vec![&*memory, "console=com1 com1=115200,8n1 loglvl=all"];
-                options.extend(self.hypervisor_options.iter().map(|w| &**w));
+                options.extend(self.machine.hypervisor_options.iter().map(|w| &**w));
                 Qemu::new(crate::debian::gunzipped(image)?)
                     .append(&options.join(" "))
                     .module(
@@ -106,25 +152,8 @@ impl Boot {
             }
             None => Qemu::new(&self.kernel).append(&format!("console=ttyS0 {more}")),
         };
-        qemu = qemu
-            .machine(&self.machine)
-            .cpu(&self.cpu)
-            .smp(self.smp)
-            .memory_mib(self.memory_mib)
-            .module(&self.initrd, "")
-            .disk(disk)
-            .nic(self.nic)
-            .timeout(self.timeout);
-        if self.kvm {
-            qemu = qemu.kvm()?;
-        }
-        if self.gdb {
-            ui::note(
-                "waiting for a debugger: gdb -ex 'target remote :1234' dist/install/boot/xen-syms",
-            );
-            qemu = qemu.gdb();
-        }
-        Ok(qemu)
+        let qemu = qemu.module(&self.initrd, "").disk(disk);
+        Ok(self.machine.onto(qemu)?.timeout(self.timeout))
     }
 
     /// Hands the serial line over to the terminal: domain 0's shell.
@@ -150,6 +179,19 @@ impl Boot {
         self.qemu(&disk, words)?.run_until(see)
     }
 
+    /// Domain 0's shell where there is a terminal, else the check, whose verdict goes to the user.
+    ///
+    /// # Errors
+    /// QEMU fails, or a check does.
+    pub fn go(&self, only_check: bool) -> Result<()> {
+        if is_interactive() && !only_check {
+            return self.interactive();
+        }
+        ui::step("booting; domain 0 checks itself");
+        let (report, run) = self.check()?;
+        conclude(&report, &run, "serial.log", "domain 0 is up")
+    }
+
     /// Boots, lets domain 0 check itself, and checks from outside what it cannot know.
     ///
     /// # Errors
@@ -160,20 +202,18 @@ impl Boot {
         let host_part = make_disk(&disk)?;
         let words = [
             "rexen.check".to_owned(),
-            format!("rexen.vcpus={}", self.smp),
+            format!("rexen.vcpus={}", self.machine.smp),
             match self.hypervisor {
                 Some(_) => format!("rexen.memory={}", self.dom0_memory_mib),
-                None => format!("rexen.bare rexen.memory={}", self.memory_mib),
+                None => format!("rexen.bare rexen.memory={}", self.machine.memory_mib),
             },
             format!("rexen.disk={host_part}"),
             // A kernel that cannot go on should say so and end, not wait for our deadline.
             "panic=5".to_owned(),
         ];
-        let mut clock_off = None;
+        let mut off = None;
         let run = self.qemu(&disk, &words)?.run_until(|line| {
-            if let Some(date) = Check::parse(line).and_then(|c| c.value("date")?.parse().ok()) {
-                clock_off = Some(now_s().abs_diff(date));
-            }
+            off = clock_off(line).or(off);
             if line.contains(END) {
                 Flow::StopWithin(POWER_OFF)
             } else if hopeless(line) {
@@ -184,12 +224,7 @@ impl Boot {
         })?;
         let mut report = Report::of(&run.log, &EXPECTED);
         if let Some(banner) = &self.banner {
-            let line = run.log.find(banner);
-            report.add(
-                "banner",
-                line.is_some(),
-                line.unwrap_or("not seen on the serial line").trim(),
-            );
+            add_banner(&mut report, &run, banner);
         }
         let wrote = report
             .get("disk-write")
@@ -201,25 +236,69 @@ impl Boot {
             wrote.as_deref() == Some(&*found),
             format!("sha256={found}"),
         );
-        let off = clock_off.map_or("no date".to_owned(), |s: u64| {
-            format!("{s} s from the host's")
-        });
-        report.add(
-            "clock-on-host",
-            clock_off.is_some_and(|s| s <= CLOCK_SLACK_S),
-            off,
-        );
-        let how = match run.end {
-            End::Exited(status) => format!(
-                "QEMU ended after {:.1} s ({status})",
-                run.elapsed.as_secs_f32()
-            ),
-            End::Stopped => format!("still on after {:.1} s", run.elapsed.as_secs_f32()),
-            End::TimedOut => format!("no end within {} s", self.timeout.as_secs()),
-        };
-        report.add("power-off", run.powered_off() && run.log.contains(END), how);
+        add_clock(&mut report, off);
+        add_power_off(&mut report, &run, END);
         Ok((report, run))
     }
+}
+
+/// Whether the hypervisor has said what it is.
+pub(crate) fn add_banner(report: &mut Report, run: &Run, banner: &str) {
+    let line = run.log.find(banner);
+    let said = line.unwrap_or("not seen on the serial line");
+    report.add("banner", line.is_some(), said.trim());
+}
+
+/// How far domain 0's clock is from ours, in seconds, by a check's `date=`.
+pub(crate) fn clock_off(line: &str) -> Option<u64> {
+    let date = Check::parse(line)?.value("date")?.parse().ok()?;
+    Some(now_s().abs_diff(date))
+}
+
+/// Whether that is near enough.
+pub(crate) fn add_clock(report: &mut Report, clock_off: Option<u64>) {
+    let off = clock_off.map_or("no date".to_owned(), |s| format!("{s} s from the host's"));
+    let near = clock_off.is_some_and(|s| s <= CLOCK_SLACK_S);
+    report.add("clock-on-host", near, off);
+}
+
+/// Whether the machine switched itself off after the last check.
+pub(crate) fn add_power_off(report: &mut Report, run: &Run, end: &str) {
+    let seconds = run.elapsed.as_secs_f32();
+    let how = match run.end {
+        End::Exited(status) => format!("QEMU ended after {seconds:.1} s ({status})"),
+        End::Stopped => format!("still on after {seconds:.1} s"),
+        End::TimedOut => format!("no end within {seconds:.0} s"),
+    };
+    report.add("power-off", run.powered_off() && run.log.contains(end), how);
+}
+
+/// Whether there is somebody to hand a console to.
+pub(crate) fn is_interactive() -> bool {
+    std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
+}
+
+/// Says what came of a check, and keeps its serial log under a name; `well` is what all is when all checks passed.
+///
+/// # Errors
+/// A check did not pass.
+pub(crate) fn conclude(report: &Report, run: &Run, log: &str, well: &str) -> Result<()> {
+    let kept = Cache::open()?.root().join(log);
+    fs::write(&kept, run.log.to_string()).map_err(Error::io("write", &kept))?;
+    if !report.passed() {
+        ui::error(&format!(
+            "--- the last lines of the serial log ---\n{}\n---",
+            run.log.tail(40)
+        ));
+        run.complaints.iter().for_each(|line| ui::note(line));
+    }
+    ui::result(report.table().trim_end());
+    report
+        .verdict()
+        .map_err(|e| e.remedy(format!("read {}", kept.display())))?;
+    let all = report.checks.len();
+    ui::result(&format!("{well}: all {all} checks passed"));
+    Ok(())
 }
 
 /// Whether a line says that nothing more will come of this boot: the hypervisor's panic, or domain 0's end.
@@ -287,7 +366,7 @@ mod tests {
     #[test]
     fn kernel_and_initramfs_are_modules_zero_and_one() {
         let mut boot = Boot::new("/dev/null".into(), "/vmlinuz".into(), "/initrd".into());
-        boot.append.push("quiet".to_owned());
+        boot.machine.append.push("quiet".to_owned());
         let line = boot
             .qemu(Path::new("/d"), &["rexen.check".to_owned()])
             .unwrap()

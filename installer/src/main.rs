@@ -5,8 +5,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rexen_installer::boot::Machine;
 use rexen_installer::dist::{self, TreeOptions, tarball};
 use rexen_installer::image::ImageOptions;
+use rexen_installer::image::boot::{Firmware, ImageBoot};
 use rexen_installer::kernel::{self, KernelChoice, menuconfig, update};
 use rexen_installer::reproduce::Reproduce;
 use rexen_installer::{
@@ -16,7 +18,7 @@ use rexen_installer::{
 
 const EXAMPLES: &str = "\
 Examples:
-  cargo world                           from a clone to a running domain 0
+  cargo world                           from a clone to an image, booted through GRUB
   cargo rexen world --dry-run           what that would do, and what is done already
   cargo rexen build hypervisor --debug  dist/install/boot/xen.gz with debug checks
   cargo rexen build toolstack           xend, xm, xenstored below dist/install/usr
@@ -46,7 +48,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Do everything: host packages, domain 0's kernel, hypervisor, initramfs, boot
+    /// Do everything: host packages, kernels, hypervisor, toolstack, install tree, image, and boot that
     World {
         /// Only say what would be done
         #[arg(long)]
@@ -94,7 +96,7 @@ enum Command {
         /// Make it from this install tree as it is, in place of a new one
         #[arg(long, value_name = "DIR")]
         tree: Option<PathBuf>,
-        /// Then boot it by BIOS, and by UEFI where OVMF is installed: domain 0 and its demo guest check themselves
+        /// Then boot it by BIOS and by UEFI: domain 0 and its demo guest check themselves
         #[arg(long)]
         check: bool,
         /// Put it into this folder [default: dist]
@@ -122,7 +124,7 @@ enum Command {
     /// Install on this host, with its own kernel for domain 0, or take Rexen away again
     #[command(after_help = INSTALL_EXAMPLES)]
     Install(rexen_install::cli::Arguments),
-    /// Boot in QEMU: domain 0's shell on a terminal, else the check
+    /// Boot in QEMU, without a boot loader or the whole image: domain 0's shell on a terminal, else the check
     #[command(after_help = BOOT_EXAMPLES)]
     Boot(Box<BootArgs>),
     /// Work on the source of our kernels
@@ -205,6 +207,7 @@ Examples:
   cargo rexen boot --kernel debian
   cargo rexen boot --hypervisor-option loglvl=all --append initcall_debug
   cargo rexen boot --check --hypervisor /path/to/another/xen.gz
+  cargo rexen boot --image --firmware uefi --memory 512
 In the shell: 'poweroff -f' ends the machine, Ctrl-A x leaves QEMU at once, Ctrl-A c is its monitor.";
 
 #[derive(Args)]
@@ -252,8 +255,22 @@ enum NicArg {
     Virtio,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum FirmwareArg {
+    /// SeaBIOS
+    Bios,
+    /// OVMF, of the package ovmf
+    Uefi,
+}
+
 #[derive(Args)]
 struct BootArgs {
+    /// Boot this image through its GRUB; what is written to it is dropped [default: dist/rexen.img]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["hypervisor", "kernel", "initrd", "debug", "dom0_memory"])]
+    image: Option<Option<PathBuf>>,
+    /// The firmware that boots the image
+    #[arg(long, value_enum, default_value = "bios", requires = "image")]
+    firmware: FirmwareArg,
     /// Physical CPUs
     #[arg(long, default_value_t = 2)]
     smp: u32,
@@ -300,10 +317,30 @@ struct BootArgs {
     #[arg(long)]
     check: bool,
     /// When the check gives up
-    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
     timeout: u64,
     #[command(flatten)]
     consent: ConsentArg,
+}
+
+impl BootArgs {
+    fn machine(&self) -> Machine {
+        Machine {
+            board: self.machine.clone(),
+            cpu: self.cpu.clone(),
+            smp: self.smp,
+            memory_mib: self.memory,
+            nic: match self.nic {
+                NicArg::E1000 => Nic::E1000,
+                NicArg::E1000e => Nic::E1000e,
+                NicArg::Virtio => Nic::Virtio,
+            },
+            hypervisor_options: self.hypervisor_option.clone(),
+            append: self.append.clone(),
+            gdb: self.gdb,
+            kvm: self.kvm,
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -391,7 +428,10 @@ fn run(command: &Command) -> rexen::Result<()> {
             let image = rexen::image::build_image(&options, &folder)?;
             ui::result(&format!("{}", image.display()));
             if *check {
-                rexen::image::boot::check(&image)?;
+                let mut boot = ImageBoot::new(&image);
+                boot.go(true)?;
+                boot.firmware = Firmware::Uefi;
+                boot.go(true)?;
             }
             Ok(())
         }
@@ -500,6 +540,19 @@ fn build_kernel(flavour: Flavour, options: &KernelOptions) -> rexen::Result<()> 
 }
 
 fn boot(args: &BootArgs) -> rexen::Result<()> {
+    if let Some(image) = &args.image {
+        let image = image.clone();
+        return ImageBoot {
+            image: image.unwrap_or_else(|| tree::dist().join(rexen::image::NAME)),
+            firmware: match args.firmware {
+                FirmwareArg::Bios => Firmware::Bios,
+                FirmwareArg::Uefi => Firmware::Uefi,
+            },
+            machine: args.machine(),
+            timeout: Duration::from_secs(args.timeout),
+        }
+        .go(args.check);
+    }
     let consent = args.consent.consent();
     let built = match &args.hypervisor {
         Some(_) => None,
@@ -530,23 +583,11 @@ fn boot(args: &BootArgs) -> rexen::Result<()> {
         }
     };
     let boot = Boot {
-        machine: args.machine.clone(),
-        cpu: args.cpu.clone(),
-        smp: args.smp,
-        memory_mib: args.memory,
+        machine: args.machine(),
         dom0_memory_mib: args.dom0_memory,
-        nic: match args.nic {
-            NicArg::E1000 => Nic::E1000,
-            NicArg::E1000e => Nic::E1000e,
-            NicArg::Virtio => Nic::Virtio,
-        },
-        hypervisor_options: args.hypervisor_option.clone(),
-        append: args.append.clone(),
-        gdb: args.gdb,
-        kvm: args.kvm,
         timeout: Duration::from_secs(args.timeout),
         banner: built.is_some().then(|| world::BANNER.to_owned()),
         ..Boot::new(image.unwrap_or_default(), kernel, initrd)
     };
-    world::go(&boot, args.check)
+    boot.go(args.check)
 }

@@ -13,6 +13,9 @@ pub fn root() -> &'static Path {
     here.parent().unwrap_or(here)
 }
 
+/// The install tree's folder among what is made for users.
+pub const INSTALL: &str = "install";
+
 /// `dist`: what is made for users.
 pub fn dist() -> PathBuf {
     root().join("dist")
@@ -20,7 +23,7 @@ pub fn dist() -> PathBuf {
 
 /// `dist/install`: the tree that an installation copies to `/`.
 pub fn dist_install() -> PathBuf {
-    dist().join("install")
+    dist().join(INSTALL)
 }
 
 /// Cargo's folder for bare images: apart from the host's own, so that neither build throws the other's away.

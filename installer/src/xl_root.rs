@@ -1,7 +1,7 @@
 //! A domain 0 with Debian's own `xl`: its root file system, the machine it runs on, and what its scripts report.
 //!
-//! The scripts are in tests/xl; a check prints `XL-CHECK name ok|FAIL detail`, the end is `XL-DONE`. Tests run most of
-//! them; [`crate::world`] the one that has a guest, until we have a toolstack of our own.
+//! The scripts are in tests/xl; a check prints `XL-CHECK name ok|FAIL detail`, the end is `XL-DONE`. Only
+//! tests run them: what users get is our own toolstack.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -43,13 +43,16 @@ pub struct ImageOptions {
     pub kernel: KernelChoice,
 }
 
-/// Builds the image in `folder`, and before it, unless it is given, the install tree in its usual place. Both it and the manifest beside it appear
-/// once they are whole.
+/// Builds the image in `folder`, and before it, unless one is given, the install tree in `install` there. The image and the
+/// manifest beside it appear once they are whole.
 ///
 /// # Errors
 /// A part does not build, or a package cannot be fetched; the file system's.
 pub fn build_image(options: &ImageOptions, folder: &Path) -> Result<PathBuf> {
-    let install = options.from.clone().unwrap_or_else(tree::dist_install);
+    let install = options
+        .from
+        .clone()
+        .unwrap_or_else(|| folder.join(tree::INSTALL));
     let manifest = match &options.from {
         Some(tree) => dist::verified(tree)?,
         None => dist::build_tree(&install, &options.tree)?,

@@ -25,12 +25,12 @@ fn demand(host: Host, change: impl FnOnce(&mut Boot)) {
 fn demand_on(machine: (&str, &str, u32, u32, u32), nic: Nic) {
     demand(Host::Rexen, |boot| {
         let (board, cpu, smp, memory_mib, dom0_memory_mib) = machine;
-        boot.machine = board.to_owned();
-        boot.cpu = cpu.to_owned();
-        boot.smp = smp;
-        boot.memory_mib = memory_mib;
+        boot.machine.board = board.to_owned();
+        boot.machine.cpu = cpu.to_owned();
+        boot.machine.smp = smp;
+        boot.machine.memory_mib = memory_mib;
         boot.dom0_memory_mib = dom0_memory_mib;
-        boot.nic = nic;
+        boot.machine.nic = nic;
     });
 }
 

@@ -11,6 +11,7 @@ mod guests_on_xen;
 mod hostile_on_rexen;
 mod hostile_on_rexen_debug;
 mod hostile_on_xen;
+mod image;
 mod kernel_repro;
 mod kernels;
 mod many_domains_on_rexen;

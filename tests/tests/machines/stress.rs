@@ -102,9 +102,9 @@ fn a_minute_on_two_cpus() {
 #[test]
 fn a_minute_on_one_cpu_with_little_memory() {
     let mut boot = machine(Host::Rexen);
-    boot.smp = 1;
-    boot.machine = "pc".to_owned();
-    boot.memory_mib = 512;
+    boot.machine.smp = 1;
+    boot.machine.board = "pc".to_owned();
+    boot.machine.memory_mib = 512;
     boot.dom0_memory_mib = 256;
     stress(boot, 60, true);
 }
@@ -113,8 +113,8 @@ fn a_minute_on_one_cpu_with_little_memory() {
 #[test]
 fn a_minute_on_four_cpus_with_every_feature() {
     let mut boot = machine(Host::Rexen);
-    boot.smp = 4;
-    boot.cpu = "max,vendor=GenuineIntel".to_owned();
+    boot.machine.smp = 4;
+    boot.machine.cpu = "max,vendor=GenuineIntel".to_owned();
     stress(boot, 60, true);
 }
 
@@ -128,7 +128,7 @@ fn the_stress_passes_on_xen() {
 fn ends(word: &str, noreboot: bool, says: &[&str], resets: bool) {
     let mut boot = machine(Host::Rexen);
     if noreboot {
-        boot.hypervisor_options.push("noreboot".to_owned());
+        boot.machine.hypervisor_options.push("noreboot".to_owned());
     }
     boot.timeout = Duration::from_secs(120);
     let word = format!("rexen.end={word}");
