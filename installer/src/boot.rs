@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::cache::{Cache, sha256};
 use crate::checks::{Check, END, EXPECTED, Report};
 use crate::error::{Error, Result};
-use crate::qemu::{End, Flow, Nic, Qemu, Run};
+use crate::qemu::{Accel, End, Flow, Nic, Qemu, Run};
 use crate::ui;
 
 const MIB: usize = 1 << 20;
@@ -43,8 +43,10 @@ pub struct Machine {
     pub append: Vec<String>,
     /// Wait for a debugger.
     pub gdb: bool,
-    /// KVM in place of software emulation.
-    pub kvm: bool,
+    /// Software emulation or KVM.
+    pub accel: Accel,
+    /// A screen, as in QEMU's `-display`; without it there is only the serial line.
+    pub display: Option<String>,
 }
 
 impl Default for Machine {
@@ -59,7 +61,8 @@ impl Default for Machine {
             hypervisor_options: Vec::new(),
             append: Vec::new(),
             gdb: false,
-            kvm: false,
+            accel: Accel::Tcg,
+            display: None,
         }
     }
 }
@@ -68,7 +71,7 @@ impl Machine {
     /// Makes QEMU, which has something to boot, this machine. The words are left to what boots.
     ///
     /// # Errors
-    /// There is no KVM.
+    /// KVM is demanded, and not to be had.
     pub fn onto(&self, qemu: Qemu) -> Result<Qemu> {
         let mut qemu = qemu
             .machine(&self.board)
@@ -76,8 +79,9 @@ impl Machine {
             .smp(self.smp)
             .memory_mib(self.memory_mib)
             .nic(self.nic);
-        if self.kvm {
-            qemu = qemu.kvm()?;
+        qemu = qemu.accel(self.accel)?;
+        if let Some(display) = &self.display {
+            qemu = qemu.display(display);
         }
         if self.gdb {
             ui::note(

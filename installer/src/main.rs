@@ -10,6 +10,7 @@ use rexen_installer::dist::{self, TreeOptions, tarball};
 use rexen_installer::image::ImageOptions;
 use rexen_installer::image::boot::{Firmware, ImageBoot};
 use rexen_installer::kernel::{self, KernelChoice, menuconfig, update};
+use rexen_installer::qemu::Accel;
 use rexen_installer::reproduce::Reproduce;
 use rexen_installer::{
     self as rexen, Boot, Consent, Flavour, KernelOptions, Nic, Options, hypervisor, toolstack,
@@ -205,6 +206,7 @@ Examples:
   cargo rexen boot --memory 4096 --dom0-memory 512 --smp 4
   cargo rexen boot --check --machine pc --nic virtio
   cargo rexen boot --kernel debian
+  cargo rexen boot --accel tcg --display gtk
   cargo rexen boot --hypervisor-option loglvl=all --append initcall_debug
   cargo rexen boot --check --hypervisor /path/to/another/xen.gz
   cargo rexen boot --image --firmware uefi --memory 512
@@ -263,6 +265,16 @@ enum FirmwareArg {
     Uefi,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum AccelArg {
+    /// KVM where it works, else software emulation
+    Auto,
+    /// Software emulation: the same everywhere
+    Tcg,
+    /// KVM, or an error
+    Kvm,
+}
+
 #[derive(Args)]
 struct BootArgs {
     /// Boot this image through its GRUB; what is written to it is dropped [default: dist/rexen.img]
@@ -307,9 +319,12 @@ struct BootArgs {
     /// Wait for a debugger on port 1234
     #[arg(long)]
     gdb: bool,
-    /// Use KVM; by default everything is emulated in software
-    #[arg(long)]
-    kvm: bool,
+    /// What runs the machine: auto takes KVM where the CPU has hardware virtualisation, else software emulation
+    #[arg(long, value_enum, default_value = "auto")]
+    accel: AccelArg,
+    /// Give the machine a screen, too, as in QEMU's -display: gtk, sdl, vnc=:1
+    #[arg(long, value_name = "DISPLAY")]
+    display: Option<String>,
     /// Build and boot the hypervisor with its debug checks
     #[arg(long)]
     debug: bool,
@@ -338,7 +353,12 @@ impl BootArgs {
             hypervisor_options: self.hypervisor_option.clone(),
             append: self.append.clone(),
             gdb: self.gdb,
-            kvm: self.kvm,
+            accel: match self.accel {
+                AccelArg::Auto => Accel::Auto,
+                AccelArg::Tcg => Accel::Tcg,
+                AccelArg::Kvm => Accel::Kvm,
+            },
+            display: self.display.clone(),
         }
     }
 }

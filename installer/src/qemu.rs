@@ -38,12 +38,54 @@ impl Nic {
     }
 }
 
+/// What runs the machine's instructions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Accel {
+    /// Software: works everywhere, and is the same everywhere.
+    #[default]
+    Tcg,
+    /// The CPU's own virtualisation, through Linux.
+    Kvm,
+    /// KVM where it works, else software.
+    Auto,
+}
+
+impl Accel {
+    /// QEMU's word for it on this machine.
+    ///
+    /// # Errors
+    /// `Kvm`, and it cannot be had.
+    fn word(self) -> Result<&'static str> {
+        let has_kvm = || {
+            let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+            can_virtualise(&cpuinfo) && Path::new("/dev/kvm").exists()
+        };
+        match self {
+            Accel::Tcg => Ok("tcg"),
+            Accel::Auto if !has_kvm() => Ok("tcg"),
+            Accel::Kvm if !has_kvm() => Err(Error::new("this machine cannot run KVM")
+                .because("no vmx or svm flag in /proc/cpuinfo, or no /dev/kvm")
+                .remedy("--accel tcg: software emulation needs neither")),
+            Accel::Auto | Accel::Kvm => Ok("kvm"),
+        }
+    }
+}
+
+/// Whether the CPU says that it has hardware virtualisation. (/dev/kvm alone proves nothing: it may be there and not work.)
+fn can_virtualise(cpuinfo: &str) -> bool {
+    let flags = cpuinfo.lines().filter(|line| line.starts_with("flags"));
+    flags
+        .flat_map(str::split_whitespace)
+        .any(|flag| flag == "vmx" || flag == "svm")
+}
+
 /// A machine for QEMU to emulate, all in software: a multiboot kernel with its modules, or what its disk boots.
 #[derive(Clone, Debug)]
 pub struct Qemu {
     machine: String,
     cpu: String,
-    accel: String,
+    accel: &'static str,
+    display: String,
     smp: u32,
     memory_mib: u32,
     kernel: Option<PathBuf>,
@@ -61,7 +103,8 @@ impl Qemu {
         Self {
             machine: "q35".to_owned(),
             cpu: "qemu64".to_owned(),
-            accel: "tcg".to_owned(),
+            accel: "tcg",
+            display: "none".to_owned(),
             smp: 2,
             memory_mib: 2048,
             kernel: Some(kernel.into()),
@@ -152,20 +195,19 @@ impl Qemu {
         self
     }
 
-    /// Uses KVM in place of software emulation.
+    /// Uses hardware virtualisation, or not.
     ///
     /// # Errors
-    /// The CPU does not have what KVM needs. (/dev/kvm alone proves nothing: it may be there and not work.)
-    pub fn kvm(mut self) -> Result<Self> {
-        let flags = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let has = |flag| flags.split_whitespace().any(|f| f == flag);
-        if !(has("vmx") || has("svm")) || !Path::new("/dev/kvm").exists() {
-            return Err(Error::new("this machine cannot run KVM")
-                .because("no vmx or svm flag in /proc/cpuinfo, or no /dev/kvm")
-                .remedy("leave --kvm away: software emulation needs neither"));
-        }
-        self.accel = "kvm".to_owned();
+    /// It is demanded, and not to be had.
+    pub fn accel(mut self, accel: Accel) -> Result<Self> {
+        self.accel = accel.word()?;
         Ok(self)
+    }
+
+    /// Adds a screen, shown as in `-display` (`gtk`, `vnc=:1`).
+    pub fn display(mut self, display: &str) -> Self {
+        self.display = display.to_owned();
+        self.arg("-vga").arg("std")
     }
 
     /// The command, but for where its serial line goes.
@@ -173,7 +215,7 @@ impl Qemu {
         let mut cmd = Cmd::new("qemu-system-x86_64")
             .args([
                 "-accel",
-                &self.accel,
+                self.accel,
                 "-machine",
                 &self.machine,
                 "-cpu",
@@ -189,7 +231,7 @@ impl Qemu {
                 "-nodefaults",
                 "-no-user-config",
                 "-display",
-                "none",
+                &self.display,
                 "-no-reboot",
             ]);
         if let Some(kernel) = &self.kernel {
@@ -497,6 +539,16 @@ fn not_started(cause: &std::io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_cpus_own_word_counts_for_virtualisation() {
+        let cpu = |flags: &str| {
+            format!("processor : 0\nmodel name : vmx svm\nflags\t\t: fpu {flags} sse\n")
+        };
+        assert!(can_virtualise(&cpu("vmx")) && can_virtualise(&cpu("svm")));
+        assert!(!can_virtualise(&cpu("svm_lock vmx_x hypervisor")));
+        assert!(!can_virtualise(""));
+    }
 
     #[test]
     fn commas_in_module_lines_are_doubled() {
