@@ -1,7 +1,8 @@
 //! What is under way, on disk: one file per domain, written before each step.
 //!
 //! A file names the operation, its steps, the one that may be half done, and what the steps before it found out. It is written
-//! beside, synced and renamed, and removed when the operation is over; so what is in the folder when xend starts was cut off.
+//! beside and renamed, and removed when the operation is over; so what is in the folder when xend starts was cut off. Nothing is
+//! synced: a daemon that is killed loses nothing it wrote, and what a power cut tears is of domains that it ended, too.
 
 use std::collections::BTreeMap;
 
@@ -28,8 +29,6 @@ pub struct Facts {
     pub tcp_port: Option<u16>,
     /// When the domain was made, in seconds since 1970.
     pub start_time: u64,
-    /// The boot of the host this belongs to.
-    pub boot: String,
 }
 
 /// How an operation that is cut off ends.
@@ -97,6 +96,23 @@ impl Archive {
     /// An archive below a folder.
     pub fn new(root: impl Into<String>) -> Self {
         Self { root: root.into() }
+    }
+
+    /// Forgets everything, where the host was booted since it was written: its domains are no more.
+    ///
+    /// # Errors
+    /// The folders cannot be read, or a file cannot be removed or written.
+    pub fn begin(&self, host: &dyn Host) -> Result<()> {
+        let (path, boot) = (format!("{}/boot", self.root), host.boot_id()?);
+        if host.load(&path)?.is_some_and(|written| written == boot) {
+            return Ok(());
+        }
+        for folder in ["journal", "domain"].map(|name| format!("{}/{name}", self.root)) {
+            for name in host.names(&folder)? {
+                host.remove(&format!("{folder}/{name}"))?;
+            }
+        }
+        host.save(&path, &boot)
     }
 
     fn journal_path(&self, blueprint: &Blueprint) -> String {
@@ -210,4 +226,29 @@ fn parse_record(text: &str) -> std::result::Result<Record, String> {
         .child_value("record")
         .ok_or("the (record ...) is missing")?;
     serde_json::from_str(json).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::Machine;
+
+    #[test]
+    fn what_was_written_before_the_host_was_booted_is_forgotten() {
+        let machine = Machine::new();
+        let host = &*machine.world().host;
+        let archive = Archive::new("/db");
+        let torn = ["/db/journal/torn", "/db/domain/3"];
+        let write = || torn.iter().for_each(|path| host.save(path, "{").unwrap());
+        let left = || torn.map(|path| host.load(path).unwrap().is_some());
+        write();
+        archive.begin(host).unwrap();
+        assert_eq!(left(), [false; 2]);
+        write();
+        archive.begin(host).unwrap();
+        assert_eq!(left(), [true; 2]);
+        host.save("/db/boot", "the boot before").unwrap();
+        archive.begin(host).unwrap();
+        assert_eq!(left(), [false; 2]);
+    }
 }

@@ -299,7 +299,7 @@ pub trait Host: Send + Sync {
     fn boot_id(&self) -> Result<String>;
     /// Reads a file of xend's own; `None` where there is none.
     fn load(&self, path: &str) -> Result<Option<String>>;
-    /// Writes a file of xend's own: beside it, synced, renamed.
+    /// Writes a file of xend's own: beside it, then renamed.
     fn save(&self, path: &str, text: &str) -> Result<()>;
     /// Removes a file of xend's own.
     fn remove(&self, path: &str) -> Result<()>;

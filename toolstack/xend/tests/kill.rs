@@ -10,7 +10,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use common::{Xend, device, guest, id, rewired, start, state, wait_for, with_guest};
+use common::{Xend, booted, device, guest, id, rewired, start, state, wait_for, with_guest};
 use rexen_xend::blueprint::{Blueprint, Device, DeviceKind};
 use rexen_xend::error::Result;
 use rexen_xend::journal::{Archive, Operation};
@@ -72,7 +72,7 @@ fn attaching(text: &str) -> Plans {
 }
 
 const CREATE: Work = Work {
-    make: Machine::new,
+    make: booted,
     run: |xend| xend.node.create(guest()).map(drop),
     plans: |xend| vec![("create", plan::create(&blueprint(xend)))],
     end: End::Back,
@@ -315,7 +315,7 @@ fn kill_everywhere(work: &Work, twice: bool) {
 /// Ends the guest before every change of an operation; xend lives on.
 fn doom_everywhere(work: &Work, doom: Doom) {
     let (_, after, points) = undisturbed(work);
-    let nothing = state(&Machine::new());
+    let nothing = state(&booted());
     let reboots = (work.plans)(&begin(work).1).len() > 1;
     for point in 0..points {
         let (machine, xend) = begin(work);

@@ -2,12 +2,11 @@
 
 mod common;
 
-use common::{GUEST, guest, rewired, start, state, wait_for, with_guest};
+use common::{GUEST, booted, guest, rewired, start, state, wait_for, with_guest};
 use rexen_config::spec::DomainSpec;
 use rexen_config::sxp::parse_one;
 use rexen_xend::events::Event;
 use rexen_xend::node::Command;
-use rexen_xend::sim::Machine;
 use rexen_xend::world::Exit;
 
 #[test]
@@ -42,7 +41,7 @@ fn a_step_that_fails_leaves_nothing() {
         "up vif=vif1.1",
         "save /var/lib/xen/xend-db/domain",
     ] {
-        let machine = Machine::new();
+        let machine = booted();
         let before = state(&machine);
         let xend = start(&machine);
         machine.fail(word);
@@ -55,7 +54,7 @@ fn a_step_that_fails_leaves_nothing() {
 
 #[test]
 fn a_missing_driver_is_named_and_nothing_is_left() {
-    let machine = Machine::new();
+    let machine = booted();
     let before = state(&machine);
     machine.unload_driver("vif");
     let error = start(&machine).node.create(guest()).unwrap_err();
@@ -65,7 +64,7 @@ fn a_missing_driver_is_named_and_nothing_is_left() {
 
 #[test]
 fn two_hundred_lives_leave_nothing() {
-    let machine = Machine::new();
+    let machine = booted();
     let before = state(&machine);
     let xend = start(&machine);
     for _ in 0..200 {
@@ -112,12 +111,12 @@ fn what_ends_while_no_xend_runs_is_cleaned_up() {
     wait_for("the end of the domain", || {
         xend.node.views().unwrap().len() == 1
     });
-    assert_eq!(state(&machine), state(&Machine::new()));
+    assert_eq!(state(&machine), state(&booted()));
 }
 
 #[test]
 fn a_crashed_guest_can_be_kept_under_another_name() {
-    let machine = Machine::new();
+    let machine = booted();
     {
         let xend = start(&machine);
         let watched = xend.node.clone();
@@ -156,7 +155,7 @@ fn a_crashed_guest_can_be_kept_under_another_name() {
 
 #[test]
 fn a_guest_that_always_crashes_at_once_is_not_kept_again_and_again() {
-    let machine = Machine::new();
+    let machine = booted();
     let xend = start(&machine);
     let watched = xend.node.clone();
     std::thread::spawn(move || watched.watch());
@@ -200,7 +199,7 @@ fn pauses_do_not_nest() {
 
 #[test]
 fn domains_made_at_once_get_loop_devices_of_their_own() {
-    let machine = Machine::new();
+    let machine = booted();
     let xend = start(&machine);
     let made: Vec<_> = (0..8)
         .map(|number| {
@@ -229,7 +228,7 @@ fn domains_made_at_once_get_loop_devices_of_their_own() {
 
 #[test]
 fn one_disk_asked_for_at_once_is_given_once() {
-    let machine = Machine::new();
+    let machine = booted();
     let xend = start(&machine);
     let made: Vec<_> = (0..8)
         .map(|number| {
@@ -262,7 +261,7 @@ fn a_domain_without_its_console_is_still_watched_over() {
 
 #[test]
 fn what_is_being_built_cannot_be_destroyed_meanwhile() {
-    let machine = Machine::new();
+    let machine = booted();
     let xend = start(&machine);
     let before = state(&machine);
     let node = xend.node.clone();
@@ -286,7 +285,7 @@ fn what_is_being_built_cannot_be_destroyed_meanwhile() {
 
 #[test]
 fn domains_that_others_made_are_seen_and_can_be_ended() {
-    let machine = Machine::new();
+    let machine = booted();
     let before = state(&machine);
     let domid = machine.make_foreign("stranger");
     let xend = start(&machine);

@@ -195,9 +195,7 @@ impl Host for LinuxHost {
             let mut file = File::create(&beside)?;
             file.set_permissions(fs::Permissions::from_mode(0o600))?;
             file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&beside, path)?;
-            File::open(folder)?.sync_all()
+            fs::rename(&beside, path)
         };
         write().map_err(at(path))
     }
@@ -223,7 +221,7 @@ impl Host for LinuxHost {
                 .to_string_lossy()
                 .into_owned();
             if !name.ends_with(".new") {
-                names.push(name); // A `.new` was being written when power went.
+                names.push(name); // A `.new` was being written when xend was killed.
             }
         }
         names.sort();

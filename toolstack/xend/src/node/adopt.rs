@@ -20,6 +20,7 @@ impl Node {
     pub fn adopt(self: &Arc<Self>) -> Result<()> {
         let host = &*self.site.world.host;
         self.name_domain0()?;
+        self.site.archive.begin(host)?;
         let (operations, broken) = self.site.archive.cut_off(host)?;
         for mut operation in operations {
             let name = operation.blueprint.spec.name.clone();
@@ -42,12 +43,7 @@ impl Node {
         for problem in broken.iter().chain(&broken_records) {
             self.site.log.error(&format!("left alone: {problem}"));
         }
-        let boot = host.boot_id()?;
         for (domid, record) in records {
-            if record.facts.boot != boot {
-                self.site.archive.forget(host, domid)?; // The host was rebooted: the domain is no more.
-                continue;
-            }
             match self.adopt_one(domid, record) {
                 Err(error) if error.is_killed() => return Err(error),
                 Err(error) => self

@@ -83,9 +83,16 @@ pub fn guest() -> DomainSpec {
         .spec
 }
 
+/// A machine on which an xend has run since it was booted.
+pub fn booted() -> Arc<Machine> {
+    let machine = Machine::new();
+    start(&machine).node.adopt().unwrap();
+    machine
+}
+
 /// A machine on which an xend has made the guest, and ended.
 pub fn with_guest() -> Arc<Machine> {
-    let machine = Machine::new();
+    let machine = booted();
     let xend = start(&machine);
     xend.node.create(guest()).unwrap();
     xend.node.order("a", Command::Unpause).unwrap();
