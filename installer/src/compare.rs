@@ -63,10 +63,10 @@ pub fn folders(first: &Path, second: &Path) -> Result<Vec<String>> {
 pub fn contents(first: &Path, second: &Path) -> Result<Option<String>> {
     let read = |path: &Path| fs::read(path).map_err(Error::io("read", path));
     let (a, b) = (read(first)?, read(second)?);
-    let at = a.iter().zip(&b).position(|(a, b)| a != b);
-    if at.is_none() && a.len() == b.len() {
+    if a == b {
         return Ok(None);
     }
+    let at = a.iter().zip(&b).position(|(a, b)| a != b);
     let at = at.unwrap_or(a.len().min(b.len()));
     let of = |bytes: &[u8]| {
         bytes
