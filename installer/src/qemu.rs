@@ -93,6 +93,7 @@ pub struct Qemu {
     append: String,
     disks: Vec<PathBuf>,
     nic: Option<Nic>,
+    reboots: bool,
     more: Vec<String>,
     timeout: Duration,
 }
@@ -112,6 +113,7 @@ impl Qemu {
             append: String::new(),
             disks: Vec::new(),
             nic: None,
+            reboots: false,
             more: Vec::new(),
             timeout: Duration::from_secs(300),
         }
@@ -120,13 +122,24 @@ impl Qemu {
     /// The same machine with a disk that its firmware boots from. The image stays as it is: what is written is dropped when
     /// QEMU ends.
     pub fn from_disk(image: &Path) -> Self {
-        let file = image.display().to_string().replace(',', ",,");
         Self {
             kernel: None,
             ..Self::new("")
         }
-        .arg("-drive")
-        .arg(&format!("file={file},format=raw,if=virtio,snapshot=on"))
+        .second_disk(image)
+    }
+
+    /// Adds a disk behind the one of [`Self::from_disk`], which likewise stays as it is.
+    pub fn second_disk(self, image: &Path) -> Self {
+        let file = image.display().to_string().replace(',', ",,");
+        self.arg("-drive")
+            .arg(&format!("file={file},format=raw,if=virtio,snapshot=on"))
+    }
+
+    /// A reset boots the machine again, with what is on its disks, in place of ending QEMU.
+    pub fn reboots(mut self) -> Self {
+        self.reboots = true;
+        self
     }
 
     /// The machine, as in `-machine`.
@@ -232,8 +245,10 @@ impl Qemu {
                 "-no-user-config",
                 "-display",
                 &self.display,
-                "-no-reboot",
             ]);
+        if !self.reboots {
+            cmd = cmd.arg("-no-reboot");
+        }
         if let Some(kernel) = &self.kernel {
             cmd = cmd.arg("-kernel").arg(kernel);
         }

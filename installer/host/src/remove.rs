@@ -9,6 +9,12 @@ use crate::grub;
 use crate::record::{Item, Record, Saved, State, backup_of, mark};
 use crate::scan::Entry;
 
+/// What the daemons made in the first folder, if that is ours: the second holds copies of what is elsewhere, as xend has it,
+/// and the third nothing once all domains are gone.
+const STATE_OF_XEND: &str = "var/lib/xen";
+const COPIES: &str = "var/lib/xen/kernels";
+const JOURNAL: &str = "var/lib/xen/xend-db/journal";
+
 /// What becomes of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
@@ -46,6 +52,10 @@ pub fn remove(
         say("making the boot menu");
         new_menu(disk)?;
     }
+    if record.folders.contains(STATE_OF_XEND) {
+        clear(disk, COPIES)?;
+        disk.remove_folder(JOURNAL)?;
+    }
     for folder in record.folders.iter().rev() {
         if !disk.remove_folder(folder)? {
             kept.push(format!("{folder}/"));
@@ -59,6 +69,18 @@ pub fn remove(
     disk.sync()?;
     Record::remove(disk)?;
     Ok(kept)
+}
+
+/// Removes a folder with all that is in it.
+fn clear(disk: &dyn Disk, folder: &str) -> Result<()> {
+    for name in disk.names(folder) {
+        let path = format!("{folder}/{name}");
+        match disk.at(&path).symlink_metadata() {
+            Ok(found) if found.is_dir() => clear(disk, &path)?,
+            _ => disk.remove(&path)?,
+        }
+    }
+    disk.remove_folder(folder).map(|_| ())
 }
 
 /// Puts the menu from before us back; says whether it must be made anew once our files are gone.

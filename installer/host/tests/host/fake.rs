@@ -263,6 +263,7 @@ impl Tree {
             "[Install]\nWantedBy=multi-user.target\n",
         );
         fs::create_dir_all(root.join("var/log/xen")).unwrap();
+        fs::create_dir_all(root.join("var/lib/xen/xend-db")).unwrap();
         let tree = Self { dir };
         tree.seal(nr);
         tree

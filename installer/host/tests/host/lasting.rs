@@ -35,6 +35,7 @@ fn used(trees: &Trees) -> Host {
     host.install(&trees.first).unwrap();
     put(host.root(), CONFIG, "(mine)\n");
     fs::remove_file(host.root().join("etc/xen/xmexample2")).unwrap();
+    put(host.root(), "var/lib/xen/kernels/boot/1", "a copy");
     host
 }
 

@@ -89,6 +89,8 @@ fn an_upgrade_takes_the_old_away_and_keeps_what_the_administrator_made() {
     assert!(!host.has(&format!("{CONFIG}.rexen-new")));
     put(host.root(), CONFIG, "(mine again)\n");
     put(host.root(), "var/log/xen/xend.log", "what happened\n");
+    put(host.root(), "var/lib/xen/kernels/boot/1", "a copy");
+    fs::create_dir_all(host.root().join("var/lib/xen/xend-db/journal")).unwrap();
     let said = host.uninstall().unwrap().join("\n");
     assert!(said.contains(&format!("/{CONFIG} stays")), "{said}");
     assert!(said.contains("/var/log/xen/ stays"), "{said}");
