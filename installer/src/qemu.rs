@@ -240,12 +240,7 @@ impl Qemu {
                 "-m",
                 &self.memory_mib.to_string(),
             ])
-            .args([
-                "-nodefaults",
-                "-no-user-config",
-                "-display",
-                &self.display,
-            ]);
+            .args(["-nodefaults", "-no-user-config", "-display", &self.display]);
         if !self.reboots {
             cmd = cmd.arg("-no-reboot");
         }

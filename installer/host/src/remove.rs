@@ -9,11 +9,13 @@ use crate::grub;
 use crate::record::{Item, Record, Saved, State, backup_of, mark};
 use crate::scan::Entry;
 
-/// What the daemons made in the first folder, if that is ours: the second holds copies of what is elsewhere, as xend has it,
-/// and the third nothing once all domains are gone.
+/// What the daemons made in this folder, if it is ours: copies of kernels, and records of domains, which end with the boot
+/// that `boot` names.
 const STATE_OF_XEND: &str = "var/lib/xen";
 const COPIES: &str = "var/lib/xen/kernels";
-const JOURNAL: &str = "var/lib/xen/xend-db/journal";
+const RECORDS: &str = "var/lib/xen/xend-db";
+const BOOT: &str = "var/lib/xen/xend-db/boot";
+const BOOT_ID: &str = "proc/sys/kernel/random/boot_id";
 
 /// What becomes of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +56,11 @@ pub fn remove(
     }
     if record.folders.contains(STATE_OF_XEND) {
         clear(disk, COPIES)?;
-        disk.remove_folder(JOURNAL)?;
+        let id = |path| disk.text(path).map(|text| text.trim().to_owned());
+        let of_domains = id(BOOT);
+        if of_domains.is_some() && of_domains != id(BOOT_ID) {
+            clear(disk, RECORDS)?;
+        }
     }
     for folder in record.folders.iter().rev() {
         if !disk.remove_folder(folder)? {

@@ -90,7 +90,8 @@ fn an_upgrade_takes_the_old_away_and_keeps_what_the_administrator_made() {
     put(host.root(), CONFIG, "(mine again)\n");
     put(host.root(), "var/log/xen/xend.log", "what happened\n");
     put(host.root(), "var/lib/xen/kernels/boot/1", "a copy");
-    fs::create_dir_all(host.root().join("var/lib/xen/xend-db/journal")).unwrap();
+    put(host.root(), "var/lib/xen/xend-db/boot", "an earlier one");
+    put(host.root(), "var/lib/xen/xend-db/domain/3", "{}");
     let said = host.uninstall().unwrap().join("\n");
     assert!(said.contains(&format!("/{CONFIG} stays")), "{said}");
     assert!(said.contains("/var/log/xen/ stays"), "{said}");
@@ -99,6 +100,19 @@ fn an_upgrade_takes_the_old_away_and_keeps_what_the_administrator_made() {
         assert!(left.remove(kept).is_some(), "{kept}");
     }
     assert_eq!(left, before);
+}
+
+#[test]
+fn records_of_domains_that_may_be_alive_stay() {
+    let host = Host::new();
+    host.install(&Tree::version(1)).unwrap();
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    put(host.root(), "proc/sys/kernel/random/boot_id", &id);
+    put(host.root(), "var/lib/xen/xend-db/boot", id.trim());
+    put(host.root(), "var/lib/xen/xend-db/domain/3", "{}");
+    let said = host.uninstall().unwrap().join("\n");
+    assert!(said.contains("/var/lib/xen/xend-db/ stays"), "{said}");
+    assert_eq!(host.text("var/lib/xen/xend-db/domain/3"), "{}");
 }
 
 #[test]
