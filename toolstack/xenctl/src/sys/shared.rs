@@ -8,6 +8,7 @@ use std::ffi::c_void;
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::{NonNull, null_mut};
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
@@ -161,11 +162,16 @@ impl SharedPages {
         unsafe { AtomicU32::from_ptr(self.start.as_ptr().add(offset).cast()) }
     }
 
-    fn quad(&self, offset: usize) -> &AtomicU64 {
-        self.check(offset, 8);
+    /// `count` eights from a multiple of 8 on: looked at once for all of them, for most of what is copied is pages.
+    fn eights(&self, offset: usize, count: usize) -> &[AtomicU64] {
+        self.check(offset, count * 8);
+        if count == 0 {
+            return &[]; // `offset` may be anywhere then.
+        }
         debug_assert!(offset.is_multiple_of(8));
-        // SAFETY: within the mapping, aligned (the only caller steps from one multiple of 8 to the next), and atomic.
-        unsafe { AtomicU64::from_ptr(self.start.as_ptr().add(offset).cast()) }
+        // SAFETY: within the mapping, which lives as long as `self`; aligned (the callers begin at a multiple of 8); and
+        // everybody's view of it is atomic.
+        unsafe { slice::from_raw_parts(self.start.as_ptr().add(offset).cast(), count) }
     }
 
     /// How many of `len` bytes from `offset` on come before a multiple of 8, and how many whole eights follow.
@@ -186,9 +192,9 @@ impl SharedPages {
         for (n, byte) in first.iter_mut().enumerate() {
             *byte = self.byte(offset + n).load(Ordering::Relaxed);
         }
-        for (n, eight) in middle.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-            let at = offset + head + n * 8;
-            *eight = self.quad(at).load(Ordering::Relaxed).to_ne_bytes();
+        let from = self.eights(offset + head, eights);
+        for (eight, from) in middle.as_chunks_mut::<8>().0.iter_mut().zip(from) {
+            *eight = from.load(Ordering::Relaxed).to_ne_bytes();
         }
         for (n, byte) in last.iter_mut().enumerate() {
             let at = offset + head + eights * 8 + n;
@@ -207,10 +213,9 @@ impl SharedPages {
         for (n, byte) in first.iter().enumerate() {
             self.byte(offset + n).store(*byte, Ordering::Relaxed);
         }
-        for (n, eight) in middle.as_chunks::<8>().0.iter().enumerate() {
-            let at = offset + head + n * 8;
-            self.quad(at)
-                .store(u64::from_ne_bytes(*eight), Ordering::Relaxed);
+        let to = self.eights(offset + head, eights);
+        for (eight, to) in middle.as_chunks::<8>().0.iter().zip(to) {
+            to.store(u64::from_ne_bytes(*eight), Ordering::Relaxed);
         }
         for (n, byte) in last.iter().enumerate() {
             let at = offset + head + eights * 8 + n;
