@@ -5,5 +5,6 @@
 
 pub mod hypercall;
 pub mod ioctl;
+pub mod memory;
 pub mod open;
 pub mod shared;
