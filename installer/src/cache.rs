@@ -3,7 +3,7 @@
 //! A folder appears by rename once it is whole, so an interrupted run leaves nothing half-made behind
 //! and the next one goes on where it stopped. Layout: `<root>/<step>/<hash>/...`.
 
-use std::fs;
+use std::fs::{self, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -75,7 +75,7 @@ impl Cache {
             crate::ui::detail(&format!("{step}: up to date ({key:.12})"));
             return Ok(done);
         }
-        let _alone = self.lock(step)?;
+        let _alone = self.alone(step)?;
         if done.is_dir() {
             return Ok(done); // made by another process while we waited
         }
@@ -88,11 +88,17 @@ impl Cache {
     }
 
     /// One maker per step at a time, over all threads and processes; the lock dies with its holder.
-    fn lock(&self, step: &str) -> Result<fs::File> {
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn alone(&self, step: &str) -> Result<fs::File> {
         let dir = self.root.join(step);
         fs::create_dir_all(&dir).map_err(Error::io("create", &dir))?;
         let path = dir.join(".lock");
         let file = fs::File::create(&path).map_err(Error::io("create", &path))?;
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            crate::ui::note(&format!("{step}: somebody else is at it; waiting for them"));
+        }
         file.lock().map_err(Error::io("lock", &path))?;
         Ok(file)
     }

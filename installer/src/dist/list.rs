@@ -208,10 +208,6 @@ fn missing() -> Vec<Row> {
             "nothing programs the CPU's performance counters yet",
         ),
         (
-            "usr/share/man/man8/xend.8",
-            "docs/xend.md is no manual page yet",
-        ),
-        (
             "usr/include/xc.h",
             "there is no C library: toolstack/xenctl is one for Rust",
         ),

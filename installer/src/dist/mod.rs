@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::hypervisor::{Options, build_hypervisor};
 use crate::kernel::{Flavour, Kernel, KernelOptions, build_kernel};
@@ -55,6 +56,8 @@ pub fn build_tree(out: &Path, options: &TreeOptions) -> Result<Manifest> {
     layout::ensure_replaceable(out)?;
     let facts = facts::collect()?;
     let parts = build_parts(options, &facts)?;
+    // Of two builds at once in one folder, one would take the other's unfinished tree away.
+    let _alone = Cache::open()?.alone("install-tree")?;
     ui::step(&format!("install tree: {}", out.display()));
     let mut rows = list::rows();
     if options.xl {
@@ -92,6 +95,8 @@ fn folder_above(file: &Path, levels: usize) -> PathBuf {
     file.ancestors().nth(levels).unwrap_or(file).to_owned()
 }
 
+#[cfg(test)]
+mod full_disk;
 #[cfg(test)]
 mod seed;
 #[cfg(test)]

@@ -149,7 +149,7 @@ impl ImageBoot {
         );
         disk::add_file(&mut bytes, "boot/grub/custom.cfg", text.as_bytes())
             .map_err(|e| e.in_file(&self.image))?;
-        super::write(&copy, &bytes)?;
+        super::Part::write(&copy, &bytes)?.put_in_place()?;
         let qemu = self.machine.onto(Qemu::from_disk(&copy))?;
         Ok((work, self.firmware.onto(qemu)?))
     }

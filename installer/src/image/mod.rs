@@ -82,8 +82,12 @@ pub fn build_image(options: &ImageOptions, folder: &Path) -> Result<PathBuf> {
     let image = disk::image(&files, &loaders, id)?;
     fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     let path = folder.join(NAME);
-    write(&folder.join(format!("{NAME}.toml")), text.as_bytes())?;
-    write(&path, &image)?;
+    // Both or neither: a full disk shall not leave a manifest of something else.
+    let image = Part::write(&path, &image)?;
+    let beside = folder.join(format!("{NAME}.toml"));
+    let manifest = Part::write(&beside, text.as_bytes())?;
+    image.put_in_place()?;
+    manifest.put_in_place()?;
     Ok(path)
 }
 
@@ -177,25 +181,42 @@ pub fn read(path: &Path) -> Result<(Manifest, Entries)> {
     Ok((manifest, entries))
 }
 
-/// Writes beside the place, with holes where there is nothing, and renames.
-fn write(path: &Path, content: &[u8]) -> Result<()> {
-    use std::io::{Seek, SeekFrom, Write};
-    const BLOCK: usize = 1 << 16;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}", std::process::id()));
-    let part = path.with_file_name(name);
-    let written = fs::File::create(&part).and_then(|mut file| {
-        file.set_len(content.len() as u64)?;
-        for (nr, block) in content.chunks(BLOCK).enumerate() {
-            if block.iter().any(|&byte| byte != 0) {
-                file.seek(SeekFrom::Start((nr * BLOCK) as u64))?;
-                file.write_all(block)?;
+/// A file that is written beside its place, and goes away unless it is put there.
+pub(crate) struct Part<'a> {
+    part: PathBuf,
+    path: &'a Path,
+}
+
+impl<'a> Part<'a> {
+    /// Writes it, with holes where there is nothing.
+    pub(crate) fn write(path: &'a Path, content: &[u8]) -> Result<Self> {
+        use std::io::{Seek, SeekFrom, Write};
+        const BLOCK: usize = 1 << 16;
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}", std::process::id()));
+        let part = path.with_file_name(name);
+        let whole = Self { part, path };
+        let written = fs::File::create(&whole.part).and_then(|mut file| {
+            file.set_len(content.len() as u64)?;
+            for (nr, block) in content.chunks(BLOCK).enumerate() {
+                if block.iter().any(|&byte| byte != 0) {
+                    file.seek(SeekFrom::Start((nr * BLOCK) as u64))?;
+                    file.write_all(block)?;
+                }
             }
-        }
-        file.sync_all()
-    });
-    written.and_then(|()| fs::rename(&part, path)).map_err(|e| {
-        let _ = fs::remove_file(&part);
-        Error::io("write", path)(e)
-    })
+            file.sync_all()
+        });
+        written.map_err(Error::io("write", path))?;
+        Ok(whole)
+    }
+
+    pub(crate) fn put_in_place(self) -> Result<()> {
+        fs::rename(&self.part, self.path).map_err(Error::io("write", self.path))
+    }
+}
+
+impl Drop for Part<'_> {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.part);
+    }
 }
