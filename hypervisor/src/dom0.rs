@@ -194,7 +194,9 @@ fn build_from(kernel_file: &[u8], initrd: &[u8]) -> Result<(), String> {
         p2m: allocate(&domain, nr_pages)?,
     };
     let params = BuildParams {
-        role: builder::Role::Dom0,
+        role: builder::Role::Dom0 {
+            screen: builder::screen(&platform().boot),
+        },
         shared_info_maddr: domain.shared_info.maddr(),
         cmdline: &cmdline,
         initrd,

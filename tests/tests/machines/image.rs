@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use rexen_installer::image::boot::{Firmware, ImageBoot};
-use rexen_installer::image::{ImageOptions, build_image};
+use rexen_installer::image::{ImageOptions, build_image, disk};
 use rexen_installer::{dist, hypervisor};
 use rexen_tests::slots::Slot;
 
@@ -22,29 +22,44 @@ static IMAGE: LazyLock<PathBuf> = LazyLock::new(|| {
     build_image(&ImageOptions::default(), &folder).expect("the image")
 });
 
-fn demand(firmware: Firmware) {
+/// `screen` is what Linux says of the one that it finds.
+fn demand(firmware: Firmware, screen: &str) {
     let mut boot = ImageBoot::new(&IMAGE);
     boot.firmware = firmware;
     boot.machine.memory_mib = MEMORY_MIB;
+    // A VGA card that nobody looks at.
+    boot.machine.display = Some("none".to_owned());
     let _slot = Slot::take();
-    let (report, run) = boot.check().expect("QEMU runs");
+    let (mut report, run) = boot.check().expect("QEMU runs");
+    let found = run.log.find(screen);
+    report.add("screen", found.is_some(), found.unwrap_or("none").trim());
     assert!(report.passed(), "{}\n{}", report.table(), run.log.tail(80));
     println!("{:.1} s\n{}", run.elapsed.as_secs_f32(), report.table());
 }
 
 #[test]
 fn boots_by_bios() {
-    demand(Firmware::Bios);
+    demand(Firmware::Bios, "Console: colour VGA+ 80x25");
 }
 
 #[test]
 fn boots_by_uefi() {
-    demand(Firmware::Uefi);
+    demand(
+        Firmware::Uefi,
+        "Console: switching to colour frame buffer device",
+    );
 }
 
 #[test]
 fn is_small_and_as_its_manifest_says() {
     dist::verify(&IMAGE).expect("each byte as the manifest says");
-    let packed = hypervisor::gzip(&fs::read(&*IMAGE).unwrap()).unwrap();
+    let mut image = fs::read(&*IMAGE).unwrap();
+    let packed = hypervisor::gzip(&image).unwrap();
     assert!(packed.len() < MOST, "{} bytes, packed", packed.len());
+
+    disk::add_file(&mut image, "boot/grub/grub.cfg", b"# damaged").unwrap();
+    let damaged = IMAGE.with_file_name("damaged.img");
+    fs::write(&damaged, image).unwrap();
+    dist::verify(&damaged).expect_err("the menu is not as the manifest says");
+    fs::remove_file(damaged).unwrap();
 }

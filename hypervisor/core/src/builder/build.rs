@@ -4,6 +4,8 @@
 //! here; the caller pins the L4 ([`BuiltDomain::l4`]), which validates every table like any guest's. The tables map
 //! themselves read-only and everything else writable, so that this succeeds.
 
+use rexen_abi::xen::{Dom0VgaConsoleInfo, StartInfo};
+
 use super::hypercall_page::fill_hypercall_page;
 use super::image::{KernelImage, Segment};
 use super::layout::{Layout, MAX_CMDLINE, PfnRange, TableCount};
@@ -34,6 +36,9 @@ const SIF_INITDOMAIN: u32 = 1 << 1;
 const SIF_MOD_START_PFN: u32 = 1 << 3;
 const SIF_VIRT_P2M_4TOOLS: u32 = 1 << 4;
 
+/// Where start_info's page has domain 0's screen: after all else.
+const SCREEN_AT: usize = 0x800;
+
 /// The frames of the domain that is being built.
 ///
 /// All frames are allocated, and scrubbed or zero; pfn n of the domain has a frame for each n below
@@ -53,7 +58,10 @@ pub trait BuildHost {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
     /// Domain 0's, by the hypervisor itself.
-    Dom0,
+    Dom0 {
+        /// The screen that it inherits.
+        screen: Option<Dom0VgaConsoleInfo>,
+    },
     /// Another domain's, by a toolstack; laid out with [`Layout::plan_guest`].
     Guest {
         /// The domain's port to xenstore.
@@ -116,7 +124,7 @@ pub fn build<H: BuildHost>(
     }
     host.zero(layout.stack);
     let leaf = match params.role {
-        Role::Dom0 => LEAF | LEAF_VALIDATED,
+        Role::Dom0 { .. } => LEAF | LEAF_VALIDATED,
         Role::Guest { .. } => LEAF,
     };
     write_page_tables(layout, leaf, host);
@@ -198,7 +206,7 @@ fn write_start_info<H: BuildHost>(layout: &Layout, params: &BuildParams<'_>, hos
     };
     let mut put_u64 = |offset, value: u64| put(offset, &value.to_le_bytes());
     let mut flags = match params.role {
-        Role::Dom0 => SIF_PRIVILEGED | SIF_INITDOMAIN,
+        Role::Dom0 { .. } => SIF_PRIVILEGED | SIF_INITDOMAIN,
         Role::Guest { .. } => SIF_VIRT_P2M_4TOOLS,
     };
     put_u64(0x20, layout.nr_pages);
@@ -229,8 +237,17 @@ fn write_start_info<H: BuildHost>(layout: &Layout, params: &BuildParams<'_>, hos
             put(0x40, &store.0.to_le_bytes());
             put(0x50, &console.0.to_le_bytes());
         }
-        // Domain 0 makes its own ring to xenstore, and there is no VGA to describe.
+        // Domain 0 makes its own ring to xenstore, and has the screen where others have their console.
         _ => put(0, b"xen-3.0-x86_64p"),
+    }
+    if let Role::Dom0 {
+        screen: Some(screen),
+    } = params.role
+    {
+        let screen = screen.to_bytes();
+        put(SCREEN_AT, &screen);
+        let place = StartInfo::dom0_console(SCREEN_AT as u32, screen.len() as u32);
+        put(0x48, &place.to_le_bytes());
     }
     put(0x30, &flags.to_le_bytes());
     let cmdline = params.cmdline.as_bytes();

@@ -15,6 +15,7 @@ mod crc32;
 pub mod hypercall_page;
 pub mod image;
 pub mod layout;
+pub mod screen;
 mod xz;
 
 pub use build::{BuildHost, BuildParams, BuiltDomain, Role, build};
@@ -22,3 +23,4 @@ pub use bzimage::{UnpackError, unpack};
 pub use hypercall_page::fill_hypercall_page;
 pub use image::{ImageError, KernelImage, Segment};
 pub use layout::{Layout, LayoutError, P2mPlan, PfnRange};
+pub use screen::screen;

@@ -13,7 +13,7 @@ pub(crate) mod bytes;
 pub mod e820;
 
 pub use acpi::{AcpiError, AcpiInfo, planted_root_pointer};
-pub use boot_info::{BootInfo, BootInfoError, Module};
+pub use boot_info::{BootInfo, BootInfoError, Framebuffer, Module};
 pub use e820::{MemoryMap, Region, RegionKind};
 
 use alloc::string::String;

@@ -94,7 +94,7 @@ fn built(elf: &Elf, initrd: &[u8], nr_pages: u64) -> (Layout, BuiltDomain, TestH
     let layout = Layout::plan(&kernel, initrd.len() as u64, nr_pages, cmdline).unwrap();
     let mut host = TestHost::new(nr_pages);
     let params = BuildParams {
-        role: Role::Dom0,
+        role: Role::Dom0 { screen: None },
         shared_info_maddr: SHARED_INFO,
         cmdline,
         initrd,
@@ -273,6 +273,32 @@ fn a_guest_is_told_its_rings_and_has_tables_that_a_toolstack_may_write() {
     assert_eq!(entry, domain.l4.maddr() | 0x21);
 }
 
+#[test]
+fn domain_0_is_told_of_its_screen() {
+    let bytes = Elf::linux().bytes();
+    let kernel = KernelImage::parse(&bytes).unwrap();
+    let layout = Layout::plan(&kernel, 0, NR_PAGES, "").unwrap();
+    let mut host = TestHost::new(NR_PAGES);
+    let screen = Dom0VgaConsoleInfo {
+        width: 1024,
+        ..Default::default()
+    };
+    let params = BuildParams {
+        role: Role::Dom0 {
+            screen: Some(screen),
+        },
+        shared_info_maddr: SHARED_INFO,
+        cmdline: "",
+        initrd: &[],
+    };
+    build(&kernel, &layout, &params, &mut host);
+    let info = host.page(layout.start_info);
+    let (at, size) = (u32_at(&info, 0x48).unwrap(), u32_at(&info, 0x4c).unwrap());
+    let (at, size) = (at as usize, size as usize);
+    assert!(at >= size_of::<StartInfo>() && at % 4 == 0);
+    assert_eq!(info[at..at + size], screen.to_bytes());
+}
+
 /// Set REXEN_TEST_VMLINUZ to Debian 12's kernel 6.1 to check the numbers that Xen was seen to give it.
 #[test]
 fn debian_kernel_is_laid_out_as_on_xen() {
@@ -303,7 +329,7 @@ fn debian_kernel_is_laid_out_as_on_xen() {
     assert_eq!(layout.va(layout.mapped_end), 0xffff_ffff_84c0_0000);
     let mut host = TestHost::new(nr_pages);
     let params = BuildParams {
-        role: Role::Dom0,
+        role: Role::Dom0 { screen: None },
         shared_info_maddr: SHARED_INFO,
         cmdline: "",
         initrd: &initrd,
