@@ -7,7 +7,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use crate::cache::sha256;
+use crate::dist::scan::{Entries, Entry};
 use crate::error::{Error, Result};
+
+/// Every folder's.
+const FOLDER_MODE: u32 = 0o755;
 
 /// What an entry is.
 #[derive(Clone, Debug)]
@@ -104,6 +109,29 @@ impl Archive {
         self.0.insert(path.to_owned(), node);
     }
 
+    /// What it holds, as manifests name it. Devices are not in those.
+    pub fn entries(&self) -> Entries {
+        let entry = |node: &Node| match node {
+            Node::Dir => Entry::Folder { mode: FOLDER_MODE },
+            Node::File { mode, content } => Entry::File {
+                mode: *mode,
+                size: content.len() as u64,
+                sha256: sha256(content),
+            },
+            Node::Symlink { target } => Entry::Link {
+                target: target.clone(),
+            },
+            Node::CharDevice { .. } => Entry::Special,
+        };
+        let named = self
+            .0
+            .iter()
+            .map(|(path, node)| (path.clone(), entry(node)));
+        named
+            .filter(|(_, entry)| *entry != Entry::Special)
+            .collect()
+    }
+
     /// The archive's bytes.
     ///
     /// # Errors
@@ -115,7 +143,7 @@ impl Archive {
         for (path, node) in &self.0 {
             inode += 1;
             let (mode, content, device): (u32, &[u8], _) = match node {
-                Node::Dir => (0o040_755, &[], (0, 0)),
+                Node::Dir => (0o040_000 | FOLDER_MODE, &[], (0, 0)),
                 Node::File { mode, content } => (0o100_000 | mode, content, (0, 0)),
                 Node::Symlink { target } => (0o120_777, target.as_bytes(), (0, 0)),
                 Node::CharDevice { major, minor } => (0o020_600, &[], (*major, *minor)),
@@ -193,6 +221,23 @@ mod tests {
     #[test]
     fn the_order_of_adding_does_not_show() {
         assert_eq!(sample(false), sample(true));
+    }
+
+    #[test]
+    fn a_manifest_is_told_of_everything_but_devices() {
+        let mut archive = Archive::new();
+        archive.file("/bin/tool", 0o755, "x");
+        archive.symlink("/bin/sh", "tool");
+        archive.char_device("/dev/null", 1, 3);
+        let entries = archive.entries();
+        let paths: Vec<_> = entries.keys().map(String::as_str).collect();
+        assert_eq!(paths, ["bin", "bin/sh", "bin/tool", "dev"]);
+        let tool = Entry::File {
+            mode: 0o755,
+            size: 1,
+            sha256: sha256(b"x"),
+        };
+        assert_eq!(entries["bin/tool"], tool);
     }
 
     #[test]

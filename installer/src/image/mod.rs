@@ -29,6 +29,9 @@ pub const NAME: &str = "rexen.img";
 /// Where the manifest is on the file system that GRUB reads; beside the image there is a copy, `rexen.img.toml`.
 pub const MANIFEST: &str = "manifest.toml";
 
+/// Domain 0's root there, an archive; the manifest names what is in it as if it were a folder.
+const ROOT: &str = "boot/root.gz";
+
 /// The files of a file system by their paths.
 pub type Files = BTreeMap<String, Vec<u8>>;
 
@@ -68,7 +71,7 @@ pub fn build_image(options: &ImageOptions, folder: &Path) -> Result<PathBuf> {
     let grub = grub::Grub::fetch(kernels.consent)?;
     let (busybox, busybox_package) = crate::debian::fetch_busybox(kernels.consent)?;
     ui::step(&format!("image: {}", folder.join(NAME).display()));
-    let mut files = contents(&install, &manifest, &kernel, &guest, &busybox)?;
+    let (mut files, within) = contents(&install, &manifest, &kernel, &guest, &busybox)?;
     let id = id_of(&files);
     let loaders = grub.loaders(id)?;
     files.insert("EFI/BOOT/BOOTX64.EFI".to_owned(), loaders.efi.clone());
@@ -76,7 +79,9 @@ pub fn build_image(options: &ImageOptions, folder: &Path) -> Result<PathBuf> {
     facts.sources.extend(grub.packages.iter().map(source));
     facts.sources.push(source(&busybox_package));
     facts.sources.sort();
-    let described = Manifest::new(&facts, manifest.missing.clone(), entries(&files));
+    let mut named = entries(&files);
+    named.extend(within);
+    let described = Manifest::new(&facts, manifest.missing.clone(), named);
     let text = described.text()?;
     files.insert(MANIFEST.to_owned(), text.clone().into_bytes());
     let image = disk::image(&files, &loaders, id)?;
@@ -91,30 +96,32 @@ pub fn build_image(options: &ImageOptions, folder: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// What GRUB loads: hypervisor, kernel, root and menu.
+/// What GRUB loads: hypervisor, kernel, root and menu; and what is in the root.
 fn contents(
     install: &Path,
     manifest: &Manifest,
     kernel: &Kernel,
     guest: &Kernel,
     busybox: &Path,
-) -> Result<Files> {
+) -> Result<(Files, Entries)> {
     let sources = tree::root().join("image");
     let busybox = root::read(busybox)?;
     let root = root::domain0(install, manifest, kernel, guest, &busybox, &sources)?;
     let menu = root::read(&sources.join("grub.cfg"))?;
-    Ok(Files::from([
+    let within = root.below(ROOT).collect();
+    let files = Files::from([
         (
             "boot/xen.gz".to_owned(),
             root::read(&install.join("boot/xen.gz"))?,
         ),
         ("boot/vmlinuz".to_owned(), root::read(&kernel.image)?),
-        ("boot/root.gz".to_owned(), root),
+        (ROOT.to_owned(), root.gzipped),
         (
             "boot/grub/grub.cfg".to_owned(),
             grub::menu(&String::from_utf8_lossy(&menu)).into_bytes(),
         ),
-    ]))
+    ]);
+    Ok((files, within))
 }
 
 /// A Debian package in the manifest.
@@ -165,7 +172,8 @@ pub fn is_image(path: &Path) -> bool {
     path.extension().is_some_and(|e| e == "img")
 }
 
-/// Reads what an image holds, to be verified: its manifest, and every entry of its file system.
+/// Reads what an image holds, to be verified: its manifest, and every entry of its file system. What is in the root is left out
+/// of both: the root's hash stands for it.
 ///
 /// # Errors
 /// It is no image of ours, or a damaged one.
@@ -175,7 +183,9 @@ pub fn read(path: &Path) -> Result<(Manifest, Entries)> {
     let files = disk::files(bytes).map_err(|e| e.in_file(path).remedy(remedy))?;
     let none = || Error::new(format!("{} holds no {MANIFEST}", path.display())).remedy(remedy);
     let text = files.get(MANIFEST).ok_or_else(none)?;
-    let manifest = Manifest::parse(text).map_err(|e| e.in_file(path).remedy(remedy))?;
+    let mut manifest = Manifest::parse(text).map_err(|e| e.in_file(path).remedy(remedy))?;
+    let is_within = |name: &str| name.strip_prefix(ROOT).is_some_and(|rest| !rest.is_empty());
+    manifest.entries.retain(|name, _| !is_within(name));
     let mut entries = entries(&files);
     entries.remove(MANIFEST);
     Ok((manifest, entries))

@@ -10,7 +10,7 @@ use std::path::Path;
 use crate::cpio::Archive;
 use crate::debian::Kernel;
 use crate::dist::Manifest;
-use crate::dist::scan::{self, Entry};
+use crate::dist::scan::{self, Entries, Entry};
 use crate::error::{Error, Result};
 use crate::hypervisor::gzip;
 use crate::initramfs::add_modules;
@@ -27,7 +27,32 @@ const LEFT_OUT: [&str; 8] = [
     "usr/share/zsh",
 ];
 
-/// The root for this kernel, with the demo guest on that one: a gzipped cpio archive.
+/// An archive, gzipped, and what it holds.
+pub struct Packed {
+    /// The bytes.
+    pub gzipped: Vec<u8>,
+    /// Its entries, and those of archives in it.
+    pub entries: Entries,
+}
+
+impl Packed {
+    fn of(archive: &Archive, mut entries: Entries) -> Result<Self> {
+        entries.extend(archive.entries());
+        Ok(Self {
+            gzipped: gzip(&archive.finish()?)?,
+            entries,
+        })
+    }
+
+    /// The entries, as what a manifest has of an archive at `path`.
+    pub fn below<'a>(&'a self, path: &'a str) -> impl Iterator<Item = (String, Entry)> + 'a {
+        let named =
+            move |(name, entry): (&String, &Entry)| (format!("{path}/{name}"), entry.clone());
+        self.entries.iter().map(named)
+    }
+}
+
+/// The root for this kernel, with the demo guest on that one.
 ///
 /// # Errors
 /// A kernel lacks a module; something cannot be read.
@@ -38,7 +63,7 @@ pub fn domain0(
     guest: &Kernel,
     busybox: &[u8],
     sources: &Path,
-) -> Result<Vec<u8>> {
+) -> Result<Packed> {
     let mut root = Archive::new();
     installed(&mut root, install, manifest)?;
     common(&mut root, busybox, sources)?;
@@ -60,18 +85,20 @@ pub fn domain0(
     root.symlink("/boot/vmlinuz-xenU", &name);
     // As on a host, where GRUB's scripts must not find it in /boot.
     root.symlink("/boot/rexen", ".");
-    root.file("/boot/demo.gz", 0o644, demo(guest, busybox, sources)?);
-    gzip(&root.finish()?)
+    let demo = demo(guest, busybox, sources)?;
+    let within = demo.below("boot/demo.gz").collect();
+    root.file("/boot/demo.gz", 0o644, demo.gzipped);
+    Packed::of(&root, within)
 }
 
 /// The demo guest's root.
-fn demo(kernel: &Kernel, busybox: &[u8], sources: &Path) -> Result<Vec<u8>> {
+fn demo(kernel: &Kernel, busybox: &[u8], sources: &Path) -> Result<Packed> {
     let mut root = Archive::new();
     common(&mut root, busybox, sources)?;
     let sources = sources.join("demo");
     root.file("/init", 0o755, read(&sources.join("init"))?);
     modules(&mut root, "/lib/modules", kernel, &sources.join("modules"))?;
-    gzip(&root.finish()?)
+    Packed::of(&root, Entries::new())
 }
 
 /// What every root has.

@@ -53,6 +53,13 @@ fn boots_by_uefi() {
 #[test]
 fn is_small_and_as_its_manifest_says() {
     dist::verify(&IMAGE).expect("each byte as the manifest says");
+    let manifest = fs::read_to_string(IMAGE.with_extension("img.toml")).unwrap();
+    for path in ["usr/sbin/xm", "boot/demo.gz/init"] {
+        assert!(
+            manifest.contains(&format!("\"boot/root.gz/{path}\"")),
+            "{path}"
+        );
+    }
     let mut image = fs::read(&*IMAGE).unwrap();
     let packed = hypervisor::gzip(&image).unwrap();
     assert!(packed.len() < MOST, "{} bytes, packed", packed.len());
