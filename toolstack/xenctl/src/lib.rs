@@ -20,7 +20,6 @@ pub use grants::{Gntalloc, Gntdev, OnUnmap};
 pub use rexen_core::units::{DomId, EvtchnPort, GrantRef, Mfn, PAGE_SIZE, Pfn, VcpuId};
 pub use ring::{Broken, ByteRing, console_rings, store_rings};
 pub use store_ring::StoreRing;
-pub use sys::memory::populate;
 pub use sys::shared::SharedPages;
 pub use xen::{
     Affinity, BuildFacts, CpuSet, CreditShare, DomainInfo, HypervisorLog, NewDomain, Scheduler,

@@ -5,6 +5,5 @@
 
 pub mod hypercall;
 pub mod ioctl;
-pub mod memory;
 pub mod open;
 pub mod shared;

@@ -1,7 +1,6 @@
 //! The hypervisor, by rexen-xenctl.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -96,18 +95,8 @@ fn info(info: rexen_xenctl::DomainInfo) -> DomainInfo {
     }
 }
 
-/// A file, which may be a large one.
 fn read(path: &str) -> Result<Vec<u8>> {
-    let whole = || {
-        let mut file = File::open(path)?;
-        let size = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(size)?;
-        rexen_xenctl::populate(bytes.spare_capacity_mut());
-        file.read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    whole().map_err(|error: io::Error| Error::failed(format!("{path}: {error}")))
+    fs::read(path).map_err(|error| Error::failed(format!("{path}: {error}")))
 }
 
 impl Hypervisor for XenHypervisor {

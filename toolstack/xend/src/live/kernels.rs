@@ -88,7 +88,6 @@ fn found(copy: &Path, file: &[u8]) -> Option<Vec<u8>> {
         }
     }
     let mut image = Vec::with_capacity(size.checked_sub(file.len())?);
-    rexen_xenctl::populate(image.spare_capacity_mut());
     reader.read_to_end(&mut image).ok()?;
     let _ = reader.set_modified(SystemTime::now()); // Only the order in which copies go.
     image.starts_with(ELF).then_some(image)
