@@ -244,7 +244,11 @@ fn domain0(
 }
 
 /// A program, made by the host's C compiler.
-fn compiled(flags: &[&str], source: &Path, program: &Path) -> Result<Vec<u8>> {
+/// A small program for domain 0 or a guest, from one file of C.
+///
+/// # Errors
+/// It does not compile.
+pub fn compiled(flags: &[&str], source: &Path, program: &Path) -> Result<Vec<u8>> {
     Cmd::new("gcc")
         .args(flags)
         .args(["-O2", "-s", "-Wall", "-o"])

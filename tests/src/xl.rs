@@ -30,6 +30,17 @@ pub fn demand(host: Host, script: &str) {
     );
 }
 
+/// As [`demand`], with our xenstored in the place of Debian's.
+///
+/// # Panics
+/// As [`demand`].
+pub fn demand_on_our_store(host: Host, script: &str) {
+    let kit = debian_kit().and_then(|kit| kit.with_toolstack());
+    let kit = kit.expect("domain 0 with Debian's xl and our xenstored");
+    let words = format!("{script} xl.store=../lib/rexen/sbin/xenstored");
+    demand_with(&kit, host, &words);
+}
+
 /// As [`demand`], with other kernels.
 ///
 /// # Panics

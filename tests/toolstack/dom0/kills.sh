@@ -1,108 +1,153 @@
-# The daemons are killed at steps of a guest's making, ending and making again, as xend's journal shows them, and started
-# again: then what was under way is finished or undone, and nothing is left of it. Sourced by init, or after main.sh.
+# The fault matrix: xend, xenstored, or the guest is ended at every step of making a guest, of destroying it, and of its
+# reboot, and a daemon is started again: then all is as if that had not begun, or as if nothing had happened, and nothing is
+# left of it. The steps are those of xend's own plan. Each is disturbed by one of the victims in turn; `kills=all` on the
+# kernel command line takes each victim at each step. Sourced by init, or after main.sh.
+#
+# There is no console service to be killed besides: consoles are threads of xend (xend/src/console.rs). So the last check has
+# a guest print, and its log must have every line though xend is killed meanwhile.
 
 pidof xenstored > /dev/null || xenstored --pid-file /run/xenstored.pid
 xend start
 free=$(free_memory)
-journal=/var/lib/xen/xend-db/journal
+mkdir -p /var/lib/xen/xend-db/journal
 truncate -s 1M /tmp/k.img
 cat > /tmp/k.cfg << 'END'
 kernel = "/toolstack/tiny"
 memory = 16
 name = "k"
-extra = "name=tiny"
+extra = "name=tiny stay=1"
+on_crash = "destroy"
 disk = ["file:/tmp/k.img,xvda,w"]
 vif = ["mac=aa:00:00:00:03:02, bridge=xen-br0"]
 END
 
-# kill_at PID OPERATION STEP: kills a process once the journal shows that step of that operation, or a later one; `at` is the
-# one it shows then, or none when the work was over before. In the loop there are only the shell's own commands: steps are
-# short.
-kill_at() {
-    at=none
-    clock
-    deadline=$((now + 300))
-    until [ -e /tmp/over ] || [ $now -ge $deadline ]; do
-        for file in $journal/*; do
-            read -r line < "$file" || [ -n "$line" ] || continue
-            case $line in '{"name":"'$2'"'*'"at":'*) ;; *) continue ;; esac
-            step=${line#*\"at\":}
-            step=${step%%,*}
-            if [ "$step" -ge "$3" ]; then
-                kill -9 "$1"
-                at=$step
-                return
-            fi
-        done
-        clock
-    done 2> /dev/null
+# The steps, counted from 0 as in the journal: those of the plan; a pause, and what undoes the plan; the plan again, and that
+# the guest is let run.
+xm create --plan /tmp/k.cfg > /tmp/plan
+nr_create=$(grep -c '^ *[0-9]*\. ' /tmp/plan)
+nr_destroy=$((1 + $(grep -c '(undo: ' /tmp/plan)))
+nr_restart=$((nr_create + 1))
+has_domain=$(sed -n 's/^ *\([0-9]*\)\. create the domain .*/\1/p' /tmp/plan) # the first step with a domain to be ended
+[ "$nr_create" -gt 8 ] && [ "$nr_destroy" -gt 6 ] && [ "$has_domain" -gt 0 ]
+check kill-plan "$nr_create steps to make it, $nr_destroy to destroy it, $nr_restart to make it again"
+
+# Hundredths of seconds since the boot; sets `ticks`.
+tick() {
+    read -r ticks rest < /proc/uptime
+    ticks=${ticks%.*}${ticks#*.}
+}
+# As often as the guest has come up; sets `lives`.
+count_lives() {
+    grep -c 'GUEST tiny stays' /var/log/xen/console-k.log > /tmp/lives 2> /dev/null
+    read -r lives < /tmp/lives || lives=0
+}
+# The domain that there is besides domain 0: `domains` are how many there are, `last` its number, `state` its state.
+look() {
+    doom machine > /tmp/machine
+    read -r mib domains last state < /tmp/machine
+}
+is_made() { look && [ "$domains $state" = "2 paused" ] && [ -e "/var/lib/xen/xend-db/domain/$last" ]; }
+# Whether the guest that was asked for a reboot runs again.
+runs_again() { look && [ "$domains $state" = "2 alive" ] && count_lives && [ "$lives" -gt "$lived" ]; }
+runs_or_gone() { runs_again || nothing_left; }
+# k COMMAND...: xm, what it says goes to where failures are explained.
+k() {
+    xm "$@" >> /tmp/said 2>&1
 }
 
-is_dead() {
-    ! grep -q '^State:[^Z]*$' "/proc/$1/status" 2> /dev/null
-}
-
-# killed OPERATION STEP COMMAND...: kills the daemon while the command has that operation done, starts it again, and waits for
-# the command, whose status is its own.
-killed() {
-    operation=$1 step=$2
-    shift 2
-    rm -f /tmp/over
-    { "$@" > /dev/null; result=$?; : > /tmp/over; exit $result; } &
-    pid=$(cat /run/$daemon.pid)
-    kill_at "$pid" "$operation" "$step"
-    if [ $at != none ]; then
-        await 30 is_dead "$pid"
-        $start >> /tmp/said 2>&1
+# disturb WORK STEP VICTIM: has the work done and the victim ended at that step; `bad` gets what is not right.
+disturb() {
+    work=$1 wanted=$2 victim=$3 operation=$1 place=$3 start=:
+    case $victim in
+    xend) place=/run/xend.pid start='xend start' ;;
+    xenstored) place=/run/xenstored.pid start='xenstored --pid-file /run/xenstored.pid' ;;
+    esac
+    if [ "$work" != create ]; then k create -p /tmp/k.cfg && look || bad="$bad no guest to $work;"; fi
+    case $work in
+    create) set -- xm create -p /tmp/k.cfg ;;
+    destroy) set -- xm destroy k ;;
+    again) set -- doom reboot "$last" operation=destroy ;;
+    restart) set -- doom reboot "$last" ;;
+    esac
+    count_lives
+    lived=$lives
+    doom "$operation" "$wanted" "$place" "$start" "$@" > /tmp/doom 2>> /tmp/said
+    read -r shown then steps status < /tmp/doom
+    tick
+    began=$ticks
+    here="$victim at $work $shown of $steps, then $then, status $status"
+    # What is to come of it.
+    case $work:$victim in
+    create:xend) if [ "$then" -lt $((nr_create - 1)) ]; then fate=nothing_left; else fate=is_made; fi ;;
+    create:xenstored) if [ "$status" = 0 ]; then fate=is_made; else fate=nothing_left; fi ;;
+    create:* | destroy:*) fate=nothing_left ;;
+    restart:destroy | restart:crash) fate=runs_or_gone ;;
+    *) fate=runs_again ;;
+    esac
+    await 60 $fate || bad="$bad $here: not $fate but $domains domains, $state, $(left);"
+    tick
+    echo "NOTE $here: $fate after $((ticks - began)) hundredths"
+    # xend waits before it makes one again that ends at once.
+    if [ $fate != runs_or_gone ] && [ $((ticks - began)) -gt $slowest ]; then slowest=$((ticks - began)) slow=$here; fi
+    if [ "$shown" != "$wanted" ]; then missed="$missed $victim at $work $wanted: $shown;"; fi
+    if [ $fate != nothing_left ]; then
+        k destroy k || [ $fate = runs_or_gone ] || bad="$bad not destroyed after $here;"
+        await 60 nothing_left || bad="$bad after $here: $(left);"
     fi
-    wait $!
+    nr_disturbed=$((nr_disturbed + 1))
 }
 
-# reboots: makes a guest that reboots itself, and waits until it has come to its end twice more.
-reboots() {
-    lives=$(grep -c 'GUEST tiny ends' /var/log/xen/console-k.log)
-    x create /tmp/k.cfg 'extra=name=tiny end=reboot' on_reboot=restart
-    await 300 has_lived $((lives + 2))
+# disturb_all WORK STEPS FIRST: at each step; the guest only from the first on at which there is one.
+disturb_all() {
+    at=0
+    while [ $at -lt "$2" ]; do
+        turn=$((turn + 1))
+        case $turn in
+        *[147]) victims=xend ;;
+        *[258]) victims=xenstored ;;
+        *[36]) victims=destroy ;;
+        *[90]) victims=crash ;;
+        esac
+        if [ "$(option kills)" = all ]; then victims="xend xenstored destroy crash"; fi
+        for one in $victims; do
+            case $one in destroy | crash) if [ $at -lt "$3" ]; then one=xend; fi ;; esac
+            disturb "$1" $at "$one"
+        done
+        at=$((at + 1))
+    done
 }
-has_lived() { [ "$(grep -c 'GUEST tiny ends' /var/log/xen/console-k.log)" -ge "$1" ]; }
+# matrix WORK STEPS FIRST: as above, and says in `found` how it was.
+matrix() {
+    bad= missed= slowest=0 nr_disturbed=0
+    disturb_all "$@"
+    found="$nr_disturbed times, the slowest took $slowest hundredths of a second ($slow);${missed:+ not hit: $missed}"
+    if [ -n "$bad" ]; then found="$found not right: $bad"; fi
+    [ -z "$bad$missed" ]
+}
+turn=0
+matrix create "$nr_create" "$has_domain"
+check kill-at-create "$found"
+matrix destroy "$nr_destroy" 0
+check kill-at-destroy "$found"
+matrix again "$nr_destroy" 0
+check kill-at-reboot "$found"
+matrix restart "$nr_restart" "$has_domain"
+check kill-at-restart "$found"
 
-# clean WHAT: notes in `bad` what is left; `at` is where the daemon was killed.
-clean() {
-    if [ $at = none ]; then bad="$bad $1 was over before"; fi
-    await 120 nothing_left || { bad="$bad $1 $at"; echo "LOG $daemon $1 $at: $(left)"; x destroy k > /dev/null; }
-}
-
-# killing DAEMON COMMAND: kills a daemon, which the command starts again, at steps of making a guest, of ending it, and of making
-# it again. `all` is at which steps that was, `bad` what was not right. Which steps it hits, the machine's speed decides.
-killing() {
-    daemon=$1 start=$2 all=create bad=
-    for wanted in $create; do
-        killed create "$wanted" x create -p /tmp/k.cfg
-        fate=undone
-        if [ -n "$(column k 2)" ]; then fate=made; x destroy k > /dev/null; fi
-        clean create
-        all="$all $at:$fate"
-    done
-    all="$all, destroy"
-    for wanted in $destroy; do
-        x create -p /tmp/k.cfg > /dev/null || bad="$bad no guest to destroy"
-        killed destroy "$wanted" x destroy k
-        clean destroy
-        all="$all $at"
-    done
-    all="$all, restart"
-    for wanted in $restart; do
-        killed restart "$wanted" reboots || bad="$bad not made again after $at"
-        x destroy k > /dev/null || bad="$bad lost after $at"
-        clean restart
-        all="$all $at"
-    done
-    [ -z "$bad" ]
-}
-create='0 1 2 3 5 7 9 10' destroy='0 2 4 6 8' restart='1 5 9'
-killing xend "xend start"
-check kill-xend "$all; not right: $bad"
-create='1 2 3 4 6 8' destroy='1 3 5' restart='3 6'
-killing xenstored "xenstored --pid-file /run/xenstored.pid"
-check kill-xenstored "$all; not right: $bad"
+# xend is killed four times while a guest prints.
+x create /tmp/k.cfg name=p 'extra=name=tiny lines=20000 stay=1' > /dev/null
+log=/var/log/xen/console-p.log nr_kills=0 printed=0
+more() { [ "$(wc -l < $log)" -gt "$printed" ]; }
+while [ $nr_kills -lt 4 ] && await 60 more; do
+    kill -9 "$(cat /run/xend.pid)"
+    printed=$(wc -l < $log)
+    xend start && nr_kills=$((nr_kills + 1))
+done
+ended() { grep -q 'GUEST tiny stays' $log; }
+await 120 ended
+lines=$(tr -d '\r' < $log | sed -n 's/^line \([0-9]*\) of tiny$/\1/p' | sort -nu | wc -l)
+[ $nr_kills = 4 ] && [ "$printed" -lt 20000 ] && [ "$lines" = 20000 ]
+check kill-console "killed $nr_kills times, the last after $printed lines; then the log had $lines"
+x destroy p > /dev/null && await 60 nothing_left
+check kill-clean "$(left)"
 xend stop

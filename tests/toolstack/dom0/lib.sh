@@ -107,18 +107,32 @@ in_state() {
 
 # MiB that the hypervisor has free.
 free_memory() {
-    xm info | sed -n 's/^free_memory *: //p'
+    doom machine | cut -d' ' -f1
 }
 
-# Nothing of any guest is left but logs: in the store, in the host's kernel, in the hypervisor and in what xend keeps. `free`
-# is the memory that was free before.
+# Nothing of any guest is left but logs: in the store, in the host's kernel, in what xend keeps, and in the hypervisor. `free`
+# is the memory that was free before. Few processes: where all is emulated, each of them takes a while.
 nothing_left() {
-    [ "$(left)" = "store= loops= vifs= kept= domains= free=ok" ]
+    find_left
+    [ -z "$found" ]
 }
-
+find_left() {
+    found=
+    xenstore-ls -f / > /tmp/tree 2> /dev/null || found=" the store does not answer"
+    while read -r path value; do
+        case $path in
+        /local/domain/[1-9]* | /vm/?* | /libxl/?* | /local/domain/0/backend/*/[1-9]*) found="$found $path" ;;
+        esac
+    done < /tmp/tree
+    for path in /sys/block/loop*/loop /sys/class/net/vif* /var/lib/xen/xend-db/journal/* /var/lib/xen/xend-db/domain/*; do
+        if [ -e "$path" ]; then found="$found $path"; fi
+    done
+    doom machine > /tmp/machine
+    read -r mib domains last state < /tmp/machine
+    [ "$domains" = 1 ] || found="$found $domains domains"
+    [ "$mib" -ge "$free" ] || found="$found $mib MiB free"
+}
 left() {
-    echo "store=$(xenstore-ls /local/domain | grep '^[1-9]')$(xenstore-ls /vm 2> /dev/null | tail -n +2)" \
-        "loops=$(losetup -a)" "vifs=$(ls /sys/class/net | grep '^vif')" \
-        "kept=$(ls /var/lib/xen/xend-db/journal /var/lib/xen/xend-db/domain | grep -v ':$\|^$')" \
-        "domains=$(xm list | tail -n +3)" "free=$([ "$(free_memory)" -ge "$free" ] && echo ok || free_memory)"
+    find_left
+    echo "left:${found:- nothing}"
 }

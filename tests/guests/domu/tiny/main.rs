@@ -1,7 +1,7 @@
 //! Behaviour: how a domU starts (pv-abi 1.5, 1.6, as the toolstack lays it out), and how it ends.
 //! Trigger: the warden creates it. With `linger=` it stays for a random time of up to so many milliseconds: its end is when
 //! the warden destroys the round's guests in the background, wherever they are. With `end=reboot` or `end=crash` it does that
-//! instead of powering off.
+//! instead of powering off. With `lines=` it prints so many numbered lines first, with `stay=1` it never ends.
 //! Expectation: start_info, p2m, tables and registers as for domain 0, but for the privileges; it can print, and power off.
 #![no_std]
 #![no_main]
@@ -35,6 +35,15 @@ fn main() {
     check_eq!(memory::read(spare), 0, "a page behind the boot stack");
     memory::write(spare, 1);
     check_eq!(event::upcall_mask(), 1, "no events yet");
+    for line in 1..=entry::option("lines").unwrap_or(0) {
+        report::print(format_args!("line {line} of tiny"));
+    }
+    if entry::option("stay").is_some() {
+        report::print(format_args!("GUEST tiny stays"));
+        loop {
+            hypercall::call(abi::SCHED_OP, [abi::SCHEDOP_BLOCK, 0]);
+        }
+    }
     if let Some(milliseconds) = entry::option("linger") {
         linger(milliseconds);
     }

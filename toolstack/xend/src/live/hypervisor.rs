@@ -317,6 +317,8 @@ struct XenConsole {
     events: EventChannels,
     port: EvtchnPort,
     wake: Arc<OwnedFd>,
+    /// Bytes of the output that were read and are still in the ring.
+    read: usize,
 }
 
 impl XenConsole {
@@ -337,7 +339,26 @@ impl XenConsole {
             events,
             port,
             wake: Arc::new(wake),
+            read: 0,
         })
+    }
+
+    /// Gives up what was read, which by now is where it belongs: a xend that is killed before leaves it in the ring, for the
+    /// next one to read again.
+    fn settle(&mut self) -> Result<()> {
+        match std::mem::take(&mut self.read) {
+            0 => Ok(()),
+            count => {
+                self.output.skip(count).map_err(broken)?;
+                self.events.notify(self.port).map_err(failed)
+            }
+        }
+    }
+}
+
+impl Drop for XenConsole {
+    fn drop(&mut self) {
+        let _ = self.settle(); // The guest has gone, or broke its ring: then nobody reads there again.
     }
 }
 
@@ -347,12 +368,10 @@ fn broken(error: rexen_xenctl::Broken) -> Error {
 
 impl ConsoleRing for XenConsole {
     fn read(&mut self) -> Result<Vec<u8>> {
+        self.settle()?;
         let mut bytes = vec![0; self.output.readable().map_err(broken)?];
-        let count = self.output.read(&mut bytes).map_err(broken)?;
-        bytes.truncate(count);
-        if count > 0 {
-            self.events.notify(self.port).map_err(failed)?;
-        }
+        self.read = self.output.peek(&mut bytes).map_err(broken)?;
+        bytes.truncate(self.read);
         Ok(bytes)
     }
 
@@ -365,6 +384,7 @@ impl ConsoleRing for XenConsole {
     }
 
     fn wait(&mut self, timeout: Duration) -> Result<()> {
+        self.settle()?;
         let limit = Timespec {
             tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
             tv_nsec: timeout.subsec_nanos().into(),
