@@ -57,7 +57,7 @@ k() {
 
 # disturb WORK STEP VICTIM: has the work done and the victim ended at that step; `bad` gets what is not right.
 disturb() {
-    work=$1 wanted=$2 victim=$3 operation=$1 place=$3 start=:
+    work=$1 wanted=$2 victim=$3 operation=$1 place=$3 start=: shown=
     case $victim in
     xend) place=/run/xend.pid start='xend start' ;;
     xenstored) place=/run/xenstored.pid start='xenstored --pid-file /run/xenstored.pid' ;;
@@ -66,7 +66,7 @@ disturb() {
     case $work in
     create) set -- xm create -p /tmp/k.cfg ;;
     destroy) set -- xm destroy k ;;
-    again) set -- doom reboot "$last" operation=destroy ;;
+    again) operation=destroy; set -- doom reboot "$last" ;;
     restart) set -- doom reboot "$last" ;;
     esac
     count_lives
