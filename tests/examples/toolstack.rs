@@ -8,7 +8,11 @@ fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let scripts: Vec<&str> = words.iter().skip(1).map(String::as_str).collect();
     let machines = if scripts.is_empty() {
-        vec![toolstack::LIVES.to_vec(), toolstack::WORK.to_vec()]
+        vec![
+            toolstack::LIVES.to_vec(),
+            toolstack::FAULTS.to_vec(),
+            toolstack::WORK.to_vec(),
+        ]
     } else {
         vec![scripts]
     };

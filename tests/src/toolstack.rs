@@ -23,8 +23,10 @@ use crate::slots::Slot;
 
 /// The scripts of a machine on which guests come and go, in this order: each command, each ending.
 pub const LIVES: [&str; 3] = ["main", "ends", "xm"];
-/// Those of one where guests work side by side, their daemons are killed, and come and go without end; not in `cargo test`.
-pub const WORK: [&str; 3] = ["vars", "kills", "cycles"];
+/// Those of one where daemons and guests are ended at each step.
+pub const FAULTS: [&str; 1] = ["kills"];
+/// Those of one where guests work side by side, and come and go without end; not in `cargo test`.
+pub const WORK: [&str; 2] = ["vars", "cycles"];
 /// Bump when this file changes what it makes from the same inputs.
 const RECIPE: &str = "3";
 /// How long a script may take on a loaded machine. A machine at rest needs a tenth of it.

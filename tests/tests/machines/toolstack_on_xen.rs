@@ -2,10 +2,15 @@
 
 use rexen_tests::{
     host::Host,
-    toolstack::{LIVES, demand},
+    toolstack::{FAULTS, LIVES, demand},
 };
 
 #[test]
 fn guests_live_and_die_as_asked() {
     demand(Host::Xen, &LIVES);
+}
+
+#[test]
+fn daemons_and_guests_may_end_at_any_step() {
+    demand(Host::Xen, &FAULTS);
 }
