@@ -1,8 +1,9 @@
 //! Our own toolstack in domain 0, as tests/tests/machines/toolstack_on_*.rs demand it:
-//! `cargo run -p rexen-tests --example toolstack [rexen|xen [SCRIPT...]]`; it fails if a check does.
+//! `cargo run -p rexen-tests --example toolstack [rexen|xen [SCRIPT...]]`; it fails if a check does. The script `store` is that of
+//! Debian's `xl` on our xenstored.
 #![forbid(unsafe_code)]
 
-use rexen_tests::{host::Host, toolstack};
+use rexen_tests::{host::Host, toolstack, xl};
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -12,6 +13,7 @@ fn main() {
             toolstack::LIVES.to_vec(),
             toolstack::FAULTS.to_vec(),
             toolstack::WORK.to_vec(),
+            vec!["store"],
         ]
     } else {
         vec![scripts]
@@ -19,7 +21,10 @@ fn main() {
     for (name, host) in [("rexen", Host::Rexen), ("xen", Host::Xen)] {
         if words.first().is_none_or(|word| word == name) {
             for scripts in &machines {
-                toolstack::demand(host, scripts);
+                match scripts[..] {
+                    ["store"] => xl::demand_on_our_store(host, "store"),
+                    _ => toolstack::demand(host, scripts),
+                }
             }
         }
     }
