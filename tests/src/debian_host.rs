@@ -24,6 +24,8 @@ use crate::slots::Slot;
 
 /// How long all boots together may take on a loaded machine. At rest they need a quarter of it.
 const PATIENCE: Duration = Duration::from_secs(2400);
+/// And how much longer for each cut more.
+const PER_CUT: Duration = Duration::from_secs(600);
 /// How long systemd may take to switch the machine off.
 const POWER_OFF: Duration = Duration::from_secs(180);
 /// The second disk: tarball, what is unpacked from it, and the guest.
@@ -68,11 +70,12 @@ pub fn run(cuts: &str, mut see: impl FnMut(&str)) -> Result<Run> {
     let stock = debian_stock::disk()?;
     let work = Cache::open()?.scratch("debian-host")?;
     let kit = kit(work.path(), cuts)?;
+    let nr_cuts = u32::try_from(cuts.lines().count()).unwrap_or_default();
     let _slot = Slot::take();
     Qemu::from_disk(&stock)
         .second_disk(&kit)
         .reboots()
-        .timeout(PATIENCE)
+        .timeout(PATIENCE + PER_CUT * nr_cuts)
         .run_until(|line| {
             see(line);
             watch(line)

@@ -74,14 +74,21 @@ fn debootstrap(root: &Path) -> Result<()> {
         .arg(format!("--include={PACKAGES}"))
         .arg(SUITE)
         .arg(root);
-    // The archive that this machine's apt uses; debootstrap's own choice otherwise.
+    // The archive and the proxy that this machine's apt uses; otherwise debootstrap's own choice.
     let format = "$(CREATED_BY) $(CODENAME) $(COMPONENT) $(REPO_URI)";
     let indices = Cmd::new("apt-get")
         .args(["indextargets", "--format", format])
         .output()?;
     let wanted = format!("Packages {SUITE} main ");
-    if let Some(archive) = indices.lines().find_map(|l| l.strip_prefix(&wanted)) {
+    let archives = indices.lines().filter_map(|l| l.strip_prefix(&wanted));
+    if let Some(archive) = archives.into_iter().find(|uri| uri.starts_with("http")) {
         cmd = cmd.arg(archive);
+    }
+    let proxy = Cmd::new("apt-config")
+        .args(["dump", "--format", "%v%n", "Acquire::http::Proxy"])
+        .output()?;
+    if let Some(proxy) = proxy.lines().find(|line| !line.is_empty()) {
+        cmd = cmd.env("http_proxy", proxy);
     }
     cmd.run().map_err(|e| {
         e.remedy("it needs root and a network; apt-get install debootstrap (see root/debootstrap/debootstrap.log)")

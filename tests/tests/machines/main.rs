@@ -12,6 +12,7 @@ mod hostile_on_rexen;
 mod hostile_on_rexen_debug;
 mod hostile_on_xen;
 mod image;
+mod install_on_debian;
 mod kernel_repro;
 mod kernels;
 mod many_domains_on_rexen;
