@@ -49,7 +49,7 @@ pub(crate) const LINKS: [(&str, &str); 11] = [
 ];
 
 /// What programs print for others to read: the program, its arguments, and the file below `usr`.
-pub(crate) const TEXTS: [(&str, &[&str], &str); 7] = [
+pub(crate) const TEXTS: [(&str, &[&str], &str); 8] = [
     ("xm", &["manual", "xm.1"], "share/man/man1/xm.1"),
     ("xend", &["manual", "xend.1"], "share/man/man1/xend.1"),
     (
@@ -61,6 +61,11 @@ pub(crate) const TEXTS: [(&str, &[&str], &str); 7] = [
         "xend",
         &["manual", "xend-config.sxp.5"],
         "share/man/man5/xend-config.sxp.5",
+    ),
+    (
+        "rexen-install",
+        &["--manual"],
+        "share/man/man8/rexen-install.8",
     ),
     (
         "xm",
