@@ -34,7 +34,7 @@ pub struct UnpackedSet {
 pub fn fetch_set(role: Role, consent: Consent) -> Result<UnpackedSet> {
     let cache = Cache::open()?;
     let mut lock = Lock::read(&Lock::path())?;
-    let preferred: Vec<Package> = lock.set_of(role).iter().map(|s| s[0].clone()).collect();
+    let preferred = preferred(&lock, role);
     if cache.has(STEP, &key_of(&preferred)) {
         return unpack(&cache, &preferred);
     }
@@ -53,6 +53,16 @@ pub fn fetch_set(role: Role, consent: Consent) -> Result<UnpackedSet> {
         });
     }
     unpack(&cache, &set)
+}
+
+/// Whether the packages of a role that wants many are in the cache, as the lock prefers them.
+pub fn has_set(role: Role, cache: &Cache, lock: &Lock) -> bool {
+    cache.has(STEP, &key_of(&preferred(lock, role)))
+}
+
+/// Of each name the first version in the lock.
+fn preferred(lock: &Lock, role: Role) -> Vec<Package> {
+    lock.set_of(role).iter().map(|s| s[0].clone()).collect()
 }
 
 /// Of each name the first version in the lock that is on offer.

@@ -2,6 +2,7 @@
 
 use crate::cache::Cache;
 use crate::debian::Consent;
+use crate::debian_set::has_set;
 use crate::dist::TreeOptions;
 use crate::error::Result;
 use crate::hypervisor::{self, Options};
@@ -78,7 +79,11 @@ fn plan(options: &ImageOptions) -> Result<()> {
         }
     }
     plan_package("   busybox", Role::Busybox, &cache)?;
-    plan_package("   GRUB", Role::Grub, &cache)?;
+    let grub = match has_set(Role::Grub, &cache, &Lock::read(&Lock::path())?) {
+        true => "in the cache",
+        false => "would download Debian's packages",
+    };
+    ui::result(&format!("   GRUB               {grub}"));
     let hypervisor = Options {
         debug: options.tree.debug,
         ..Options::default()
