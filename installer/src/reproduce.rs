@@ -31,8 +31,8 @@ const HABITS: [(&str, &str); 8] = [
 ];
 /// Variables of the first builder that name his places or change what is built.
 const FORGOTTEN: [&str; 3] = ["CARGO_TARGET_DIR", "XDG_CONFIG_HOME", "RUSTFLAGS"];
-/// Runs a command on a host with another name, where nobody else may read what it makes.
-const ELSEWHERE: &str = "hostname elsewhere.example && umask 077 && exec \"$@\"";
+/// A shell's script that runs a command on a host with another name, where nobody else may read what it makes.
+pub const ELSEWHERE: &str = "hostname elsewhere.example && umask 077 && exec \"$@\"";
 
 /// How to go about it.
 #[derive(Clone, Debug)]

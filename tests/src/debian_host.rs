@@ -21,6 +21,7 @@ use rexen_installer::{Consent, Error, Qemu, Result, tree};
 
 use crate::debian_stock::{self, file_system};
 use crate::slots::Slot;
+use crate::verdict;
 
 /// How long all boots together may take on a loaded machine. At rest they need a quarter of it.
 const PATIENCE: Duration = Duration::from_secs(2400);
@@ -43,21 +44,8 @@ pub fn demand() {
     let expected: Vec<&str> = checks.filter_map(|c| c.split(' ').next()).collect();
     let run = run("", |_| ()).expect("a stock Debian");
     let mut report = Report::of(&run.log, &expected);
-    let end = format!("CHECKS-DONE {} ok 0 failed", expected.len());
-    let done = run.log.find("CHECKS-DONE").unwrap_or("did not report");
-    report.add("end", run.log.contains(&end), done.trim());
-    report.add("power-off", run.powered_off(), format!("{:?}", run.end));
-    println!("a stock Debian: {:.0} s", run.elapsed.as_secs_f32());
-    println!("{}", report.table());
-    if !report.passed() {
-        let said: Vec<&str> = run.log.lines().filter(|l| l.contains("LOG ")).collect();
-        panic!(
-            "{}\n{}\n{}",
-            report.table(),
-            said.join("\n"),
-            run.log.tail(80)
-        );
-    }
+    verdict::add_end(&mut report, &run, expected.len());
+    verdict::demand("a stock Debian", &report, &run, "LOG ");
 }
 
 /// Runs the steps; with `cuts`, in place of all but the first one boot for each of its lines

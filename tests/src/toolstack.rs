@@ -20,6 +20,7 @@ use rexen_installer::{Consent, Error, Qemu, Result, fetch_debian_kernel, tree};
 use crate::guest::image;
 use crate::host::Host;
 use crate::slots::Slot;
+use crate::verdict;
 
 /// The scripts of a machine on which guests come and go, in this order: each command, each ending.
 pub const LIVES: [&str; 3] = ["main", "ends", "xm"];
@@ -69,25 +70,8 @@ pub fn demand(host: Host, words: &[&str]) {
         .run_until(|line| until("CHECKS-DONE", line))
         .expect("QEMU runs");
     let mut report = Report::of(&run.log, &expected);
-    // It counts checks that the script has besides, and those that came twice.
-    let end = format!("CHECKS-DONE {} ok 0 failed", expected.len());
-    let done = run.log.find("CHECKS-DONE").unwrap_or("did not report");
-    report.add("end", run.log.contains(&end), done.trim());
-    report.add("power-off", run.powered_off(), format!("{:?}", run.end));
-    println!(
-        "{scripts:?} on {host:?}: {:.0} s",
-        run.elapsed.as_secs_f32()
-    );
-    println!("{}", report.table());
-    if !report.passed() {
-        let said: Vec<&str> = run.log.lines().filter(|l| l.contains("LOG ")).collect();
-        panic!(
-            "{}\n{}\n{}",
-            report.table(),
-            said.join("\n"),
-            run.log.tail(60)
-        );
-    }
+    verdict::add_end(&mut report, &run, expected.len());
+    verdict::demand(&format!("{scripts:?} on {host:?}"), &report, &run, "LOG ");
 }
 
 /// The machine: two CPUs, 3 GiB, of which domain 0 has one. `words` go to domain 0's command line.

@@ -7,6 +7,7 @@ use rexen_installer::{Consent, Qemu, Result, SerialLog, fetch_debian_kernel, xl_
 use crate::guest;
 use crate::host::Host;
 use crate::slots::Slot;
+use crate::verdict;
 
 /// Domain 0 and guests with Debian's stock kernel.
 ///
@@ -51,17 +52,7 @@ pub fn demand_with(kit: &Kit, host: Host, script: &str) {
     let (report, run) = kit
         .run(&image, script, |machine| machine)
         .expect("QEMU runs");
-    println!("{script} on {host:?}: {:.0} s", run.elapsed.as_secs_f32());
-    println!("{}", report.table());
-    if !report.passed() {
-        let said: Vec<&str> = run.log.lines().filter(|l| l.contains("XL-")).collect();
-        panic!(
-            "{}\n{}\n{}",
-            report.table(),
-            said.join("\n"),
-            run.log.tail(60)
-        );
-    }
+    verdict::demand(&format!("{script} on {host:?}"), &report, &run, "XL-");
 }
 
 /// Runs the script `costs` where QEMU counts instructions; what it said.

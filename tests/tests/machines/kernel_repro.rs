@@ -8,6 +8,7 @@ use rexen_installer::cache::Cache;
 use rexen_installer::compare::{self, Files};
 use rexen_installer::kernel::{Flavour, Kernel, KernelOptions, build_kernel};
 use rexen_installer::packages;
+use rexen_installer::reproduce::ELSEWHERE;
 
 /// What a user's environment could bring in; ccache would only give back what the first build made.
 const ENV: [(&str, &str); 6] = [
@@ -18,8 +19,6 @@ const ENV: [(&str, &str); 6] = [
     ("PWD", "/nonexistent"),
     ("CCACHE_DISABLE", "1"),
 ];
-/// Runs a command on a host with another name, where nobody else may read what it makes. Who is not root becomes it there.
-const SCRIPT: &str = "hostname elsewhere.example && umask 077 && exec \"$@\"";
 
 #[test]
 fn xen_u_is_the_same_wherever_it_is_built() {
@@ -27,12 +26,13 @@ fn xen_u_is_the_same_wherever_it_is_built() {
         .and_then(|cache| cache.scratch("kernel-again"))
         .expect("a folder");
     let first = build_kernel(Flavour::XenU, &KernelOptions::default()).expect("xenU");
+    // Who is not root becomes it there.
     let user = if packages::is_root() {
         "--mount"
     } else {
         "--map-root-user"
     };
-    let words = ["unshare", "--uts", user, "sh", "-c", SCRIPT, "sh"];
+    let words = ["unshare", "--uts", user, "sh", "-c", ELSEWHERE, "sh"];
     let options = KernelOptions {
         work: Some(scratch.path().join("a/longer/path")),
         env: ENV.map(|(n, v)| (n.to_owned(), v.to_owned())).to_vec(),
